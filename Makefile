@@ -153,7 +153,7 @@ $(PGBOUNCER): tests/support/unpack_pgbouncer.sh
 	.venv-protos/bin/python -m pip install --quiet --disable-pip-version-check --requirement protos/requirements.txt
 	touch $@
 
-build/protos/.generated: $(wildcard protos/avatar_creator/v1/*.proto) $(wildcard protos_third_party/google/*/*.proto) protos/generate.py .venv-protos/.installed
+build/protos/.generated: $(wildcard protos/avatar_creator/v1/*.proto) $(wildcard protos_third_party/*/*/*.proto protos_third_party/*/*/*/*.proto) protos/generate.py .venv-protos/.installed
 	rm -rf build/protos && mkdir -p build/protos
 	.venv-protos/bin/python protos/generate.py build/protos
 	touch $@

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -25,7 +25,6 @@ from avatar_creator import (
 from avatar_creator_server.demo.run import PHOTOGRAPH
 from bench.filling import DAYS, LARGEST_USER, RARE_APP, RARE_WORD
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING
-from tests.support.presence import present
 from tests.support.service import Deployment
 
 Call = Callable[["Filled"], object]
@@ -124,7 +123,7 @@ def _create(**options: Any) -> Call:
 
 def _first_state(states: Any) -> None:
     """Read the first state of a watch, and end the watch."""
-    with closing(states):
+    with states:
         next(states)
 
 
@@ -159,8 +158,8 @@ def _download(filled: Filled) -> None:
 
 def _group(filled: Filled) -> None:
     variations = filled.largest.generations.create_variations(filled.project_id, "a portrait", count=3)
-    several_pages(filled.largest.generations.list(group_id=present(variations[0].group_id)))
-    _first_state(filled.largest.generations.watch_many(group_id=present(variations[0].group_id)))
+    several_pages(filled.largest.generations.list(group_id=variations.id))
+    _first_state(filled.largest.generations.watch_many(group_id=variations.id))
 
 
 def _repeat(filled: Filled) -> None:

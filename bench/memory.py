@@ -80,11 +80,12 @@ class Calls:
         avatar = await self._counted(
             client.avatars.upload(project.id, self._picture, name="Sarah", defer_thumbnail=True)
         )
-        generation = await self._counted(
+        handle = await self._counted(
             client.generations.create(project.id, prompt="a face", width=_SIDE, height=_SIDE)
         )
-        async for state in client.generations.watch(generation.id):
-            generation = state
+        async for _ in handle.watch():
+            pass
+        generation = handle.generation
         self.count += 1
         assert generation.avatar_id, generation.error
         reads: Sequence[Callable[[], Awaitable[object]]] = (
@@ -92,7 +93,7 @@ class Calls:
             lambda: client.avatars.batch_get(
                 [avatar.id, present(generation.avatar_id)], include_thumbnails=True
             ),
-            lambda: client.avatars.list(project.id, query="sar").page(),
+            lambda: client.avatars.find(project=project.id, query="sar").page(),
             lambda: client.generations.get(generation.id),
             lambda: client.projects.open(project.id),
             lambda: client.usage.record(avatar.id, app_id="bench", action="measure"),

@@ -192,7 +192,7 @@ def record(deployment: Deployment, log: StatementLog) -> Iterator[tuple[str, lis
         deployment.client("olga", role="ops") as operator,
     ):
         filled = Filled.of(deployment, largest, ordinary, operator)
-        with closing(largest.generations.watch_many(filled.pending)) as states:
+        with largest.generations.watch_many(filled.pending) as states:
             next(states)
             log.read_new()
             yield "repeated by an idle server", _for_a_while(log)

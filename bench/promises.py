@@ -9,7 +9,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import closing
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -58,14 +57,14 @@ def _latencies(target: str, client: AvatarCreator) -> list[tuple[str, float, flo
 
     def wait_until_claimed() -> Callable[[], object]:
         generation = client.generations.create(other.id, prompt="face", width=256, height=256)
-        with closing(client.generations.watch(generation.id)) as states:
+        with client.generations.watch(generation.id) as states:
             assert any(state.state != GenerationState.PENDING for state in states)
         # Wait for the end, so that the next generation finds a free slot.
         return lambda: list(client.generations.watch(generation.id))
 
     def wait_until_cancelled() -> None:
         generation = client.generations.create(other.id, prompt="face", width=256, height=256)
-        with closing(client.generations.watch(generation.id)) as states:
+        with client.generations.watch(generation.id) as states:
             next(states)
             client.generations.cancel(generation.id)
             assert any(state.state == GenerationState.CANCELLED for state in states)

@@ -25,18 +25,12 @@ POSES = ("standing", "walking", "sitting")
 
 def pick_avatar(client: AvatarCreator, description: str) -> Avatar:
     """Return the matching avatar that was used last, or a new one if none matches."""
-    matching = client.avatars.list(query=description, order="last_used_first")
+    matching = client.avatars.find(query=description, order="last_used_first")
     if avatar := next(matching, None):
         return avatar
     project = next(client.projects.list(), None) or client.projects.create("Poses")
-    generation = client.generations.create_and_wait(
-        project,
-        description,
-        width=512,
-        height=512,
-        on_progress=lambda state: print(f"generating: {state.progress_percent} %"),
-    )
-    return client.avatars.get(generation.avatar_id or "")
+    generation = client.generations.create(project, description, width=512, height=512)
+    return generation.wait(on_progress=lambda state: print(f"generating: {state.progress_percent} %"))
 
 
 def write_poses(client: AvatarCreator, avatar: Avatar, folder: Path) -> None:

@@ -13,10 +13,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import uuid
-from contextlib import aclosing
 from pathlib import Path
 
-from avatar_creator import AsyncAvatarCreator, AvatarCreatorError, Generation
+from avatar_creator import AsyncAvatarCreator, AsyncGenerationHandle, AvatarCreatorError, GenerationEndedError
 
 
 def request_id(video: str, step: str) -> str:
@@ -24,8 +23,10 @@ def request_id(video: str, step: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://video-generator.example/{video}/{step}"))
 
 
-async def generate_cast(client: AsyncAvatarCreator, video: str, roles: list[str]) -> list[Generation]:
-    """Generate all portraits at once, print their progress, and return their final states."""
+async def generate_cast(
+    client: AsyncAvatarCreator, video: str, roles: list[str]
+) -> list[AsyncGenerationHandle]:
+    """Start all portraits at once, and print their progress until all have ended."""
     project = await client.projects.create(f"Cast of {video}", request_id=request_id(video, "project"))
     started = await asyncio.gather(
         *(
@@ -35,23 +36,22 @@ async def generate_cast(client: AsyncAvatarCreator, video: str, roles: list[str]
             for number, role in enumerate(roles)
         )
     )
-    latest = {generation.id: generation for generation in started}
-    async with aclosing(client.generations.watch_many(started)) as states:
+    async with client.generations.watch_many(started) as states:
         async for state in states:
-            latest[state.id] = state
             print(f"{state.avatar_name}: {state.progress_percent} % {state.stage}")
-    return list(latest.values())
+    return started
 
 
-async def use_portrait(client: AsyncAvatarCreator, video: str, portrait: Generation) -> bool:
+async def use_portrait(client: AsyncAvatarCreator, video: str, portrait: AsyncGenerationHandle) -> bool:
     """Download one portrait and record its use. Return False if there is no portrait."""
-    if not portrait.avatar_id:
-        cause = portrait.error.message if portrait.error else portrait.state
-        print(f"no portrait of {portrait.avatar_name}: {cause}", file=sys.stderr)
+    try:
+        avatar = await portrait.wait()
+    except GenerationEndedError as error:
+        print(f"no portrait of {error.generation.avatar_name}: {error}", file=sys.stderr)
         return False
-    await client.avatars.download(portrait.avatar_id, to=Path(video) / f"{portrait.avatar_id}.png")
+    await client.avatars.download(avatar, to=Path(video) / f"{avatar.id}.png")
     await client.usage.record(
-        portrait.avatar_id,
+        avatar,
         action="render_video",
         app_name="Video Generator",
         reference_type="video",

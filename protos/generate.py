@@ -2,7 +2,8 @@
 
 `make protos` runs it in an environment of its own. The stubs of the client do not have the options of fields
 and methods: their modules would make `import avatar_creator` slower. The descriptor set of the server has the
-options, and the comments.
+options, and the comments. It also has the protos of the other services of the server and of the details of
+errors, which reflection describes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,14 @@ PACKAGE = "avatar_creator/v1/"
 OPTIONS = f"{PACKAGE}options.proto"
 FOR_OPTIONS = frozenset({OPTIONS, "google/api/field_behavior.proto"})
 """Files that only define options. The stubs do not import them."""
+DESCRIBED = (
+    "google/rpc/error_details.proto",
+    "google/rpc/status.proto",
+    "grpc/health/v1/health.proto",
+    "grpc/reflection/v1/reflection.proto",
+    "grpc/reflection/v1alpha/reflection.proto",
+)
+"""Files of other projects that only reflection needs."""
 MAX_LINE = 110
 
 RPCS_HEAD = '''\
@@ -86,7 +95,14 @@ def main(output: Path) -> None:
     files = sorted(str(path.relative_to(PROTOS)) for path in (PROTOS / PACKAGE).glob("*.proto"))
     contract = output / "contract.binpb"
     paths = [f"--proto_path={folder}" for folder in SOURCES]
-    protoc(*paths, "--include_imports", "--include_source_info", f"--descriptor_set_out={contract}", *files)
+    protoc(
+        *paths,
+        "--include_imports",
+        "--include_source_info",
+        f"--descriptor_set_out={contract}",
+        *files,
+        *DESCRIBED,
+    )
     (output / "rpcs.py").write_text(table_of_rpcs(contract.read_bytes()))
     without_options = output / "without_options.binpb"
     without_options.write_bytes(strip_options(contract.read_bytes()))
@@ -159,7 +175,8 @@ def methods(contract: bytes) -> Iterator[tuple[str, str, Any, Any]]:
         pool.Add(file)
     extension = pool.FindExtensionByName("avatar_creator.v1.call_facts")
     options = GetMessageClass(pool.FindMessageTypeByName("google.protobuf.MethodOptions"))
-    for file in files.file:
+    contract_files = (file for file in files.file if file.name.startswith(PACKAGE))
+    for file in contract_files:
         for service in file.service:
             for method in service.method:
                 known = options.FromString(method.options.SerializeToString())

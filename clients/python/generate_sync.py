@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent / "avatar_creator"
-HAND_WRITTEN = {"__init__.py", "connection.py"}
+HAND_WRITTEN = {"__init__.py", "batches.py", "connection.py"}
 HEADER = (
     "# Generated from avatar_creator/_async/{name} by `make client`. Do not edit: change that file instead.\n"
 )
@@ -31,6 +31,7 @@ SENTENCES = {
 WORDS = (
     (r"\bAsyncGenerator\[(\w+), None\]", r"Generator[\1, None, None]"),
     (r"\bAsync([A-Z])", r"\1"),
+    (r"\banext\(", "next("),
     (r"\bStopAsyncIteration\b", "StopIteration"),
     (r"\b__a(enter|exit|iter|next)__\b", r"__\1__"),
     (r"\baclos(e|ing)\b", r"clos\1"),

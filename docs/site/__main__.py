@@ -26,6 +26,7 @@ _ROOT_PAGES = {
     "SECURITY.md": "security.md",
     "clients/python/README.md": "client-package.md",
     "examples/README.md": "examples.md",
+    "protos_third_party/README.md": "third-party-protos.md",
 }
 
 

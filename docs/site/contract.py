@@ -13,6 +13,8 @@ OVERVIEW = "index.md"
 MESSAGES = "messages.md"
 ENUMS = "enums.md"
 REASONS = "error-reasons.md"
+OTHER_PROTOS = "../third-party-protos.md"
+_WELL_KNOWN = "https://protobuf.dev/reference/protobuf/google.protobuf/"
 
 _PACKAGE = "avatar_creator.v1"
 _REASONS_ENUM = "ErrorReason"
@@ -98,7 +100,7 @@ class Service:
     @property
     def page(self) -> str:
         """Name of the service's page: `UsageService` is on `usage-service.md`."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "-", self.name).lower() + ".md"
+        return f"{_in_words(self.name)}.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +256,8 @@ class _Pages:
         return f"{field.label} {self._type(field.type_name)}".strip()
 
     def _type(self, name: str) -> str:
-        return f"[`{name}`]({self._places[name]})" if name in self._places else f"`{name}`"
+        place = self._places.get(name) or _place_elsewhere(name)
+        return f"[`{name}`]({place})" if place else f"`{name}`"
 
     def _linked(self, comment: str) -> str:
         """Return the comment with a link on each message, field, RPC and reason that it names."""
@@ -339,6 +342,19 @@ def _type_name(field: dict[str, Any]) -> str:
     if "typeName" in field:
         return str(field["typeName"]).removeprefix(f".{_PACKAGE}.").removeprefix(".")
     return str(field["type"]).removeprefix("TYPE_").lower()
+
+
+def _place_elsewhere(name: str) -> str:
+    """Return where a type of another project is documented; empty for a type of proto3 itself."""
+    package, _, message = name.rpartition(".")
+    if package == "google.protobuf":
+        return f"{_WELL_KNOWN}#{_in_words(message)}"
+    return OTHER_PROTOS if package else ""
+
+
+def _in_words(name: str) -> str:
+    """Return `FieldMask` as `field-mask`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
 
 
 def _is_deprecated(described: dict[str, Any]) -> bool:

@@ -47,6 +47,15 @@ def parse_address(text: str) -> Address:
         ) from None
 
 
+def reachable(text: str) -> str:
+    """Return the address at which this machine reaches a server that listens on an address.
+
+    A host that means all addresses of the machine is no address to connect to.
+    """
+    address = parse_address(text)
+    return str(Address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host), address.port))
+
+
 def parse_host(text: str) -> str:
     """Parse a host name or an IP address, and return it without brackets.
 

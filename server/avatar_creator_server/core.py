@@ -30,7 +30,7 @@ from avatar_creator_server.generations.user_limits import UserLimits
 from avatar_creator_server.generations.watch import GenerationWatches
 from avatar_creator_server.generations.workers import Workers
 from avatar_creator_server.images.decoding.decoders import Decoders
-from avatar_creator_server.images.store import Files, open_store
+from avatar_creator_server.images.store import Files, opener_of_store
 from avatar_creator_server.presets.service import Gallery
 from avatar_creator_server.projects.service import Projects
 from avatar_creator_server.settings import Settings
@@ -82,7 +82,7 @@ class Core:
 
     @classmethod
     def wire(cls, settings: Settings) -> Core:
-        """Create the parts without connecting to anything.
+        """Create the parts without connecting to anything, and without a folder or file.
 
         Raises:
             SettingsError: The settings do not form a service.
@@ -104,7 +104,7 @@ class Core:
             WorkerNotifier.in_process() if settings.embedded else WorkerNotifier.over_redis(settings.redis)
         )
         events = GenerationEvents(bus)
-        files = Files(database, open_store(settings.upload_path, settings.storage_url))
+        files = Files(database, opener_of_store(settings.upload_path, settings.storage_url))
         decoders = Decoders(
             at_once=settings.decoders,
             memory_mib=settings.decoding_memory_mib,

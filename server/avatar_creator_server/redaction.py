@@ -62,6 +62,11 @@ def hide_patterns(text: str) -> str:
     return text
 
 
+def is_secret_name(name: str) -> bool:
+    """Return whether a variable or parameter of this name has a secret value."""
+    return _SECRET_NAME.search(name) is not None
+
+
 def hide_from_now_on(secret: str) -> None:
     """Remove a secret that is not in the environment from all later texts of this process."""
     # Each call, also of another thread, only adds: a list may grow while it is read.
@@ -122,7 +127,7 @@ def _pattern_of(form: str) -> str:
 
 def _secrets_of(environment: Mapping[str, str]) -> Iterator[str]:
     for name, value in environment.items():
-        if _SECRET_NAME.search(name):
+        if is_secret_name(name):
             yield value.strip()
         elif "://" in value and (found := _CREDENTIALS.search(value)):
             user, colon, password = found[2].partition(":")
@@ -138,7 +143,7 @@ def _parameters_of(url: str) -> Iterator[str]:
     except ValueError:
         return
     for name, value in parse_qsl(query):
-        if _SECRET_NAME.search(name):
+        if is_secret_name(name):
             yield value
 
 

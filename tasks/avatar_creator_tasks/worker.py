@@ -168,6 +168,7 @@ async def work(core: Core, finish: asyncio.Event) -> None:
         if not await core.database.wait_for_free_connection(finish):
             return
         core.ensure_schema()
+        core.files.create_folder()
         worker = Worker(core)
         serve_metrics(core.settings.metrics_address)
         await core.bus.start()

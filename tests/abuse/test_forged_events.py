@@ -90,7 +90,9 @@ def test_a_flood_of_forged_messages_does_not_slow_others(
     with service.client("sarah") as client, Witness(service) as witness:
         gauge = Gauge(service)
         project = client.projects.create("Forged")
-        generation = client.generations.create(project.id, "a calm man", width=SMALLEST, height=SMALLEST)
+        generation = client.generations.create(
+            project.id, "a calm man", width=SMALLEST, height=SMALLEST
+        ).generation
         watcher = Watcher(client, generation.id)
         watcher.wait_for(lambda state: state.state == PENDING)
         quiet, before, threads_before = witness.quiet_median(), gauge.server_bytes(), gauge.threads()

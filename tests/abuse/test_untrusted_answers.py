@@ -111,7 +111,7 @@ def test_hostile_answers_to_one_user_do_not_slow_others(
 
 def create(client: AvatarCreator, project_id: str) -> Generation:
     """Start the generation of a small picture."""
-    return client.generations.create(project_id, "a calm man", width=SMALLEST, height=SMALLEST)
+    return client.generations.create(project_id, "a calm man", width=SMALLEST, height=SMALLEST).generation
 
 
 def has_answers(client: AvatarCreator, generations: list[Generation]) -> bool:

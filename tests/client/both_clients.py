@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 from avatar_creator import AsyncAvatarCreator, AvatarCreator, Backoff
 
@@ -29,7 +29,7 @@ class FakeTime:
 
 
 class Blocking:
-    """An `AsyncAvatarCreator`, or a part of one, with the blocking methods of an `AvatarCreator`."""
+    """A part of an `AsyncAvatarCreator` with the blocking methods of the same part of an `AvatarCreator`."""
 
     def __init__(self, part: Any, runner: asyncio.Runner) -> None:
         self._part = part
@@ -37,29 +37,21 @@ class Blocking:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._part, name)
-        return self._blocking(value) if inspect.ismethod(value) else Blocking(value, self._runner)
+        return self._blocking(value) if inspect.ismethod(value) else self._part_of(value)
 
-    def _blocking(self, method: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            result = method(*args, **kwargs)
-            if hasattr(result, "__aiter__"):
-                return BlockingIterator(result, self._runner)
-            return self._run(result) if inspect.isawaitable(result) else Blocking(result, self._runner)
+    def __repr__(self) -> str:
+        return repr(self._part).replace("Async", "")
 
-        return call
+    def __len__(self) -> int:
+        return len(self._part)
 
-    def _run(self, awaitable: Any) -> Any:
-        async def wait() -> Any:
-            return await awaitable
-
-        return self._runner.run(wait())
-
-
-class BlockingIterator(Blocking):
-    """An asynchronous iterator as a blocking one, with its other methods."""
+    def __getitem__(self, key: Any) -> Any:
+        return self._part_of(self._part[key])
 
     def __iter__(self) -> Iterator[Any]:
-        return self
+        if hasattr(self._part, "__anext__"):
+            return self
+        return map(self._part_of, self._part)
 
     def __next__(self) -> Any:
         try:
@@ -67,9 +59,41 @@ class BlockingIterator(Blocking):
         except StopAsyncIteration:
             raise StopIteration from None
 
+    def __enter__(self) -> Self:
+        self._run(self._part.__aenter__())
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._run(self._part.__aexit__(*raised))
+
     def close(self) -> None:
-        """Close a watch."""
-        self._run(self._part.aclose())
+        """Close a watch or a client."""
+        self._run(self._part.aclose() if hasattr(self._part, "aclose") else self._part.close())
+
+    def _part_of(self, value: Any) -> Any:
+        """Return a part of the async client as a blocking one, and a value as it is."""
+        is_part = type(value).__module__.startswith("avatar_creator._async")
+        return Blocking(value, self._runner) if is_part else value
+
+    def _blocking(self, method: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = method(*map(_plain, args), **kwargs)
+            return self._run(result) if inspect.isawaitable(result) else self._part_of(result)
+
+        return call
+
+    def _run(self, awaitable: Any) -> Any:
+        async def wait() -> Any:
+            return await awaitable
+
+        return self._part_of(self._runner.run(wait()))
+
+
+def _plain(argument: Any) -> Any:
+    """Return the argument without the blocking parts that it is or has."""
+    if isinstance(argument, list | tuple):
+        return type(argument)(map(_plain, argument))
+    return argument._part if isinstance(argument, Blocking) else argument
 
 
 class Connector:

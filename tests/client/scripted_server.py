@@ -184,6 +184,10 @@ def _status(failure: Failure) -> Any:
 
 def messages_of(result: Any) -> Any:
     """Return the messages that a result of the client came from."""
+    if result is None or isinstance(result, Message):
+        return result
     if isinstance(result, Value):
         return result.message
-    return [each.message for each in result] if isinstance(result, tuple | list) else result
+    if hasattr(result, "generation"):
+        return result.generation.message
+    return list(map(messages_of, result))

@@ -112,7 +112,7 @@ def test_the_filters_of_avatars_are_sent(client: Any, server: ScriptedServer) ->
         "ethnicity": "Indonesian",
         "include_thumbnails": True,
         "page_size": 7,
-        "page_token": "from projects.open",
+        "page_token": "an earlier one",
     }
     chosen: dict[str, Any] = {
         "source_types": ["uploaded", enums.SourceType.FROM_PRESET],
@@ -121,7 +121,7 @@ def test_the_filters_of_avatars_are_sent(client: Any, server: ScriptedServer) ->
         "style": "Casual",
         "order": "last-used first",
     }
-    assert list(client.avatars.list("p1", **filters, **chosen)) == []
+    assert list(client.avatars.find(project="p1", **filters, **chosen)) == []
     assert server.calls[0].request == ListAvatarsRequest(
         project_id="p1",
         **filters,

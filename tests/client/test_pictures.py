@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from avatar_creator.pictures import CHUNK_BYTES
 from avatar_creator.v1.attributes_pb2 import Gender
 from avatar_creator.v1.avatar_pb2 import Avatar, Image
 from avatar_creator.v1.avatar_service_pb2 import DownloadImageResponse, ImageVariant, UploadAvatarResponse
+from avatar_creator.v1.generation_pb2 import Generation
+from avatar_creator.v1.generation_service_pb2 import CreateGenerationResponse
 from tests.client.scripted_server import LOST, Failure, ScriptedServer, Step, Unread
 
 PICTURE = bytes(range(256)) * 1025  # two full chunks and a smaller one
@@ -129,6 +132,77 @@ class TestUpload:
         server.script("UploadAvatar", [ANSWER])
         with pytest.raises(RuntimeError, match="of the callback"):
             client.avatars.upload("p1", PICTURE, name="S", on_progress=fail)
+
+
+class TestReference:
+    """A reference that is a picture is uploaded before the generation is created."""
+
+    ID = "01a204c5-0000-7000-8000-000000000002"
+    UPLOADED = "01a204c5-0000-7000-8000-000000000003"
+
+    def script(self, server: ScriptedServer) -> None:
+        server.script("UploadAvatar", [UploadAvatarResponse(avatar=Avatar(id=self.UPLOADED))])
+        server.script("CreateGeneration", [CreateGenerationResponse(generation=Generation(id="g1"))])
+
+    def test_it_is_uploaded_to_the_same_project_and_takes_its_place(
+        self, client: Any, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "sarah.jpg"
+        path.write_bytes(PICTURE)
+        self.script(server)
+
+        client.generations.create("p1", "older", reference=[self.ID, str(path)])
+
+        [upload] = server.received("UploadAvatar")
+        assert (upload.requests[0].metadata.project_id, upload.requests[0].metadata.name) == ("p1", "sarah")
+        assert b"".join(chunks_of(upload)) == PICTURE
+        [creation] = server.received("CreateGeneration")
+        assert creation.request.reference_avatar_ids == [self.ID, self.UPLOADED]
+
+    def test_repeating_the_call_repeats_the_request_of_the_upload(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
+        for request_id in ("r1", "r1", "r2", None):
+            self.script(server)
+            client.generations.create("p1", "older", reference=PICTURE, request_id=request_id)
+        ids = [call.requests[0].metadata.request_id for call in server.received("UploadAvatar")]
+        assert ids[0] == ids[1]
+        assert len({str(uuid.UUID(id)) for id in ids}) == 3
+
+    def test_variations_share_one_upload(self, client: Any, server: ScriptedServer) -> None:
+        self.script(server)
+        client.generations.create_variations("p1", "older", 2, reference=BytesIO(PICTURE))
+        [upload] = server.received("UploadAvatar")
+        assert upload.requests[0].metadata.name == "Reference"
+        assert server.received("CreateGeneration")[0].request.variation_count == 2
+
+    @pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+    def test_an_image_of_pillow_is_sent_as_png(self, mode: str, client: Any, server: ScriptedServer) -> None:
+        pillow = pytest.importorskip("PIL.Image")
+        self.script(server)
+        image = pillow.new(mode, (20, 10))
+        client.generations.create("p1", "older", reference=image)
+        sent = pillow.open(BytesIO(b"".join(chunks_of(server.received("UploadAvatar")[0]))))
+        assert (sent.format, sent.size, sent.mode) == ("PNG", (20, 10), "RGB")
+
+    def test_nothing_is_uploaded_for_a_call_that_is_wrong(self, client: Any, server: ScriptedServer) -> None:
+        for arguments in ({"priority": "later"}, {"reference": [PICTURE, 7]}):
+            with pytest.raises(InvalidArgumentError):
+                client.generations.create("p1", "older", **{"reference": PICTURE} | arguments)
+        with pytest.raises(ValueError, match="1 or more"):
+            client.generations.create_variations("p1", "older", 0, reference=PICTURE)
+        assert server.calls == []
+
+    def test_a_file_that_does_not_exist_creates_nothing(self, client: Any, server: ScriptedServer) -> None:
+        self.script(server)
+        with pytest.raises(FileNotFoundError, match="no such face"):
+            client.generations.create("p1", "older", reference="no such face.jpg")
+        assert server.received("CreateGeneration") == []
+
+    def test_an_estimate_uploads_nothing(self, client: Any, server: ScriptedServer) -> None:
+        with pytest.raises(InvalidArgumentError, match="an estimate uploads nothing"):
+            client.generations.estimate("p1", "older", reference=PICTURE)
+        assert server.calls == []
 
 
 def metadata(data: bytes, **changes: Any) -> DownloadImageResponse:

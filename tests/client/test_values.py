@@ -73,7 +73,8 @@ ENUMS: dict[str, Any] = {
 def contract() -> Iterator[Any]:
     """Yield the descriptors of all files of the contract."""
     for module in iter_modules(v1.__path__):
-        if module.name.endswith("_pb2"):
+        # The options describe the contract's fields and calls, and no client sends or receives them.
+        if module.name.endswith("_pb2") and module.name != "options_pb2":
             yield import_module(f"avatar_creator.v1.{module.name}").DESCRIPTOR
 
 

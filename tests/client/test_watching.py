@@ -15,18 +15,14 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from avatar_creator import (
     Backoff,
     DeadlineExceededError,
-    GenerationCancelledError,
-    GenerationFailedError,
     InvalidArgumentError,
     NotFoundError,
     Resource,
     UnauthenticatedError,
     UnavailableError,
 )
-from avatar_creator.v1.error_reason_pb2 import ErrorReason
-from avatar_creator.v1.generation_pb2 import Generation, GenerationError, GenerationState
+from avatar_creator.v1.generation_pb2 import Generation, GenerationState
 from avatar_creator.v1.generation_service_pb2 import (
-    CreateGenerationResponse,
     WatchGenerationResponse,
     WatchGenerationsRequest,
     WatchGenerationsResponse,
@@ -424,64 +420,6 @@ class TestUser:
         assert changed_since(server) == [None, 20]
         requests = [call.request for call in server.received("WatchGenerations")]
         assert [(each.WhichOneof("selector"), each.all.user_id) for each in requests] == [("all", user)] * 2
-
-
-class TestCreateAndWait:
-    CREATED = CreateGenerationResponse(generation=Generation(id="g1", revision=1))
-
-    def test_it_returns_the_completed_generation(self, client: Any, server: ScriptedServer) -> None:
-        server.script("CreateGeneration", [self.CREATED])
-        server.script("WatchGeneration", [one(1), LOST], [one(2), one(3, COMPLETED)])
-        seen: list[Generation] = []
-        done = client.generations.create_and_wait(
-            "p1", "a portrait", seed=0, steps=40, reference="a1", on_progress=seen.append
-        )
-        assert (done.revision, done.state) == (3, "completed")
-        assert revisions(seen) == [1, 2, 3]
-        request = server.received("CreateGeneration")[0].request
-        assert (request.prompt, request.options.HasField("seed")) == ("a portrait", True)
-        assert (request.options.steps, list(request.reference_avatar_ids)) == (40, ["a1"])
-
-    def test_a_failed_generation_is_raised_with_its_reason(self, client: Any, server: ScriptedServer) -> None:
-        failed = generation(2, FAILED)
-        failed.error.CopyFrom(
-            GenerationError(reason=ErrorReason.ERROR_REASON_PROVIDER_REJECTED, message="not that prompt")
-        )
-        server.script("CreateGeneration", [self.CREATED])
-        server.script("WatchGeneration", [WatchGenerationResponse(generation=failed)])
-        with pytest.raises(GenerationFailedError) as caught:
-            client.generations.create_and_wait("p1", "a portrait")
-        error = caught.value
-        assert (error.generation.message, error.reason, error.message) == (
-            failed,
-            "PROVIDER_REJECTED",
-            "not that prompt",
-        )
-
-    def test_a_cancelled_generation_is_raised(self, client: Any, server: ScriptedServer) -> None:
-        server.script("CreateGeneration", [self.CREATED])
-        server.script("WatchGeneration", [one(2, CANCELLED)])
-        with pytest.raises(GenerationCancelledError) as caught:
-            client.generations.create_and_wait("p1", "a portrait")
-        assert caught.value.generation.revision == 2
-
-    def test_the_timeout_error_names_the_generation(self, client: Any, server: ScriptedServer) -> None:
-        server.script("CreateGeneration", [self.CREATED])
-        server.script("WatchGeneration", [one(1), UntilClientLeaves()])
-        with pytest.raises(DeadlineExceededError) as caught:
-            client.generations.create_and_wait("p1", "a portrait", timeout=0.2)
-        assert server.received("CreateGeneration")[0].seconds_left < 1
-        assert caught.value.resource == Resource("generation", "g1")
-
-    def test_an_error_of_the_callback_ends_the_watch(self, client: Any, server: ScriptedServer) -> None:
-        def fail(state: Generation) -> None:
-            raise RuntimeError("error of the callback")
-
-        server.script("CreateGeneration", [self.CREATED])
-        server.script("WatchGeneration", [one(1), UntilClientLeaves()])
-        with pytest.raises(RuntimeError, match="of the callback"):
-            client.generations.create_and_wait("p1", "a portrait", on_progress=fail)
-        assert server.received("WatchGeneration")[0].over.wait(5)
 
 
 def test_a_watch_that_is_refused_for_too_many_calls_opens_after_the_delay(

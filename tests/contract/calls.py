@@ -25,6 +25,7 @@ from avatar_creator.v1.generation_service_pb2 import (
     WatchGenerationRequest,
 )
 from avatar_creator.v1.generation_service_pb2_grpc import GenerationServiceStub
+from avatar_creator.v1.operations_service_pb2_grpc import OperationsServiceStub
 from avatar_creator.v1.preset_service_pb2_grpc import PresetServiceStub
 from avatar_creator.v1.usage_pb2 import UsageRecord
 from avatar_creator.v1.usage_service_pb2 import RecordUsageRequest
@@ -70,6 +71,7 @@ class Calls:
         self.generations = GenerationServiceStub(authorized)
         self.usage = UsageServiceStub(authorized)
         self.presets = PresetServiceStub(authorized)
+        self.operations = OperationsServiceStub(authorized)
 
     def __enter__(self) -> Self:
         return self

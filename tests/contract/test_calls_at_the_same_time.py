@@ -7,6 +7,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -221,10 +222,12 @@ def test_streams_without_a_token_are_bounded_for_each_machine(start: Start) -> N
         for stream in streams:
             next(stream)
 
-        for refused in (
+        calls: tuple[Any, ...] = (
             health.Watch(health_pb2.HealthCheckRequest()),
             reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter(())),
-        ):
+            channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")(iter(())),
+        )
+        for refused in calls:
             with pytest.raises(grpc.RpcError) as error:
                 next(refused)
             refusal = refusal_of(error.value)

@@ -151,7 +151,8 @@ def test_an_operator_lists_what_all_users_have(
 ) -> None:
     project = shared_client.projects.create("Spring")
     avatar = shared_client.avatars.upload(project, pictures.jpeg(), name="Sarah")
-    generation = shared_client.generations.create_and_wait(project, "x", width=256, height=256)
+    generation = shared_client.generations.create(project, "x", width=256, height=256)
+    generation.wait()
     olga = CommandLine(shared_deployment.target, shared_deployment.token("olga", role="ops"), tmp_path)
 
     for listing, mine in (("projects", project.id), ("avatars", avatar.id), ("generations", generation.id)):

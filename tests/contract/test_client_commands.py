@@ -215,7 +215,7 @@ def test_text_of_users_is_printed_literally_and_controls_nothing(
     generation = shared_client.generations.create(project.id, "a\nb\x09[bold]c", width=256, height=256)
     for _ in shared_client.generations.watch(generation.id):
         pass
-    (generated,) = shared_client.avatars.list(query="bold")
+    (generated,) = shared_client.avatars.find(query="bold")
 
     printed = [
         command_line.output("projects", "list"),

@@ -11,6 +11,7 @@ from PIL import Image
 
 from avatar_creator import Attributes, AvatarCreator, NotFoundError, Persona, SourceType, Style
 from avatar_creator_server.database import seed_data
+from tests.support.generations import final_state
 from tests.support.presence import present
 from tests.support.service import Deployment, run_command
 
@@ -102,7 +103,7 @@ def test_a_generation_starts_from_a_preset(client: AvatarCreator) -> None:
     preset = list(client.presets.list())[-1]
     project = client.projects.create("From a preset")
 
-    generation = client.generations.create_and_wait(project.id, preset=preset.id, width=256, height=256)
+    generation = final_state(client.generations.create(project.id, preset=preset.id, width=256, height=256))
 
     avatar = client.avatars.get(present(generation.avatar_id))
     assert generation.preset_id == preset.id
@@ -131,7 +132,7 @@ def test_given_fields_override_preset_and_persona_example(client: AvatarCreator)
         attributes=Attributes(style=Style.ELEGANT),
         preset=preset.id,
         persona_example=example.id,
-    )
+    ).generation
 
     assert created.prompt == "a portrait in the rain"
     assert (created.preset_id, created.persona_example_id) == (preset.id, example.id)
@@ -144,8 +145,8 @@ def test_a_generation_starts_from_a_persona_example(client: AvatarCreator) -> No
     example = list(client.personas.list())[-1]
     project = client.projects.create("From a persona")
 
-    generation = client.generations.create_and_wait(
-        project.id, "a portrait", persona_example=example.id, width=256, height=256
+    generation = final_state(
+        client.generations.create(project.id, "a portrait", persona_example=example.id, width=256, height=256)
     )
 
     avatar = client.avatars.get(present(generation.avatar_id))

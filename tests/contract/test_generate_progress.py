@@ -15,7 +15,7 @@ from PIL import Image
 
 from avatar_creator import AvatarCreator
 from tests.support.command_line import SMALL, CommandLine
-from tests.support.generations import LARGEST, row_of
+from tests.support.generations import LARGEST, final_state, row_of
 from tests.support.service import Deployment
 
 MARKUP = "[red]x[/]"
@@ -175,7 +175,7 @@ def test_an_ended_generation_can_be_watched_and_not_cancelled(
     command_line: CommandLine, shared_client: AvatarCreator
 ) -> None:
     project = shared_client.projects.create("Spring")
-    generation = shared_client.generations.create_and_wait(project.id, "x", width=256, height=256)
+    generation = final_state(shared_client.generations.create(project.id, "x", width=256, height=256))
     unknown = str(uuid.uuid4())
 
     watched = command_line.run("generations", "watch", generation.id)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from avatar_creator import AvatarCreator, GenerationState
 from avatar_creator.v1.avatar_pb2 import Avatar, PictureModeration
-from avatar_creator.v1.avatar_service_pb2 import GetAvatarResponse, ListAvatarsResponse
+from avatar_creator.v1.avatar_service_pb2 import GetAvatarResponse, ListAvatarsResponse, UploadAvatarResponse
 from avatar_creator.v1.error_reason_pb2 import ErrorReason
 from avatar_creator.v1.generation_pb2 import (
     Generation,
@@ -147,7 +147,7 @@ def test_a_picture_can_start_from_an_avatar(command_line: CommandLine, shared_cl
 
     finished = command_line.run(*command, "--reference", sarah.id, "--strength", "0.3", "--watch")
     assert finished.returncode == 0, finished.stderr
-    (avatar,) = shared_client.avatars.list(source_types="from_reference")
+    (avatar,) = shared_client.avatars.find(source_types="from_reference")
 
     assert avatar.reference_avatar_id == sarah.id
     assert facts(command_line.output("avatars", "show", avatar.id))["reference"] == sarah.id
@@ -463,11 +463,30 @@ def test_several_references_are_sent_in_their_order(server: ScriptedServer, scri
     started = CreateGenerationResponse(generation=state(1, PENDING))
     server.script("CreateGeneration", [started])
 
-    scripted.output("generate", "calm", *OF_P1, "--reference", "a2", "--reference", "a1")
+    first, second = (f"01a204c5-0000-7000-8000-00000000000{digit}" for digit in "21")
+
+    scripted.output("generate", "calm", *OF_P1, "--reference", first, "--reference", second)
 
     [call] = server.received("CreateGeneration")
-    assert list(call.request.reference_avatar_ids) == ["a2", "a1"]
+    assert list(call.request.reference_avatar_ids) == [first, second]
     assert call.request.reference_avatar_id == ""
+
+
+def test_a_file_as_a_reference_is_uploaded(
+    server: ScriptedServer, scripted: CommandLine, tmp_path: Path
+) -> None:
+    path = tmp_path / "sarah.png"
+    path.write_bytes(b"picture")
+    server.script("UploadAvatar", *[[UploadAvatarResponse(avatar=Avatar(id="a1"))]] * 2)
+    server.script("CreateGeneration", [CreateGenerationResponse(generation=state(1, PENDING))])
+
+    scripted.output("generate", "calm", *OF_P1, "--reference", str(path))
+
+    [call], [upload] = server.received("CreateGeneration"), server.received("UploadAvatar")
+    assert (upload.requests[0].metadata.name, upload.requests[0].metadata.project_id) == ("sarah", "p1")
+    assert list(call.request.reference_avatar_ids) == ["a1"]
+    missing = scripted.error("generate", "calm", *OF_P1, "--reference", "no such face.png")
+    assert missing == "no such face.png: No such file or directory"
 
 
 def test_several_references_are_numbered_in_a_fact_sheet(

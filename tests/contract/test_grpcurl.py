@@ -1,4 +1,4 @@
-"""Reflection: grpcurl needs no proto files for the main use case, and prints readable errors."""
+"""grpcurl needs no proto files for the main use case, shows the comments, and prints readable errors."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ def test_all_services_are_listed(shared_deployment: Deployment) -> None:
     assert listed == {
         *SERVICE_NAMES,
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
     }
 
@@ -74,10 +75,37 @@ def test_a_service_and_its_methods_are_described(shared_deployment: Deployment, 
         assert f"rpc {method.name} ( {kinds[0]} ) returns ( {kinds[1]} ) {{" in described
 
 
-def test_a_message_is_described(shared_deployment: Deployment) -> None:
+def test_a_method_is_described_with_its_comment_and_facts(shared_deployment: Deployment) -> None:
+    described = grpcurl(shared_deployment.target, "describe", f"{PACKAGE}.GenerationService.CancelGeneration")
+
+    assert described.splitlines()[1].startswith("// Cancel a generation")
+    assert "option (.avatar_creator.v1.call_facts) = { deadline_seconds:10 retryable:true };" in described
+
+
+def test_a_message_is_described_with_comments_and_limits(shared_deployment: Deployment) -> None:
     described = grpcurl(shared_deployment.target, "describe", f"{PACKAGE}.GenerationOptions")
 
+    assert "  // Width in pixels" in described
     assert "int32 width = 1" in described
+    assert "(.google.api.field_behavior) = OPTIONAL" in described
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    ["google.rpc.ErrorInfo", "google.protobuf.Timestamp", "google.type.Date", "grpc.health.v1.Health"],
+)
+def test_protos_of_other_projects_are_described_with_comments(
+    shared_deployment: Deployment, symbol: str
+) -> None:
+    first, second, *_ = grpcurl(shared_deployment.target, "describe", symbol).splitlines()
+
+    assert first.startswith(f"{symbol} is a ")
+    assert second.startswith("// ")
+
+
+def test_an_unknown_symbol_is_not_described(shared_deployment: Deployment) -> None:
+    with pytest.raises(GrpcurlError, match="Symbol not found"):
+        grpcurl(shared_deployment.target, "describe", f"{PACKAGE}.Unknown")
 
 
 def test_health_is_checked_without_a_token(shared_deployment: Deployment) -> None:

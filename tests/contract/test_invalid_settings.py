@@ -161,7 +161,7 @@ def test_an_address_of_another_machine_is_not_called_in_use(
 
     assert message.startswith(f"cannot listen on LISTEN_ADDRESS {address}: ")
     assert problem in message
-    check = checks_of(run("doctor", LISTEN_ADDRESS=address).stdout)["settings"]
+    check = checks_of(run("doctor", LISTEN_ADDRESS=address).stdout)["address"]
     assert message in (check.message, check.found)
 
 

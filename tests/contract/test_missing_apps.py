@@ -193,7 +193,7 @@ def draw_from_text(
     submission = router.submissions()[-1]
 
     assert estimate.price_micros == price
-    for warnings in (estimate.warnings, created.warnings, drawn.warnings):
+    for warnings in (estimate.warnings, created.generation.warnings, drawn.warnings):
         assert tuple(warnings) == case.text_warnings
     assert submission["model"] == app
     if app in case.missing:
@@ -238,7 +238,7 @@ def draw_from_reference(
     recipe = client.generations.recipe(drawn.id)
 
     assert estimate.price_micros == drawn.price_micros == price
-    for warnings in (estimate.warnings, created.warnings, drawn.warnings):
+    for warnings in (estimate.warnings, created.generation.warnings, drawn.warnings):
         assert tuple(warnings) == case.reference_warnings
     assert drawn.state == COMPLETED
     assert router.submissions()[-1]["model"] == app
@@ -267,7 +267,6 @@ def test_doctor_says_which_apps_are_offered_and_what_draws_instead(
     mark, text = row_of_apps(finished)
     assert [part for part in case.doctor if part not in text] == []
     assert mark == ("warning" if case.missing & {FLUX_LORA, KONTEXT} else "ok")
-    assert finished.returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -291,7 +290,6 @@ def test_doctor_warns_if_the_hub_gives_no_list(
     assert mark == "warning"
     assert f"does not list the apps that the router offers: {problem}; all apps count as offered" in text
     assert "check the network and HUGGINGFACE_HUB_URL" in text
-    assert finished.returncode == 0
 
 
 def test_doctor_gives_its_list_to_the_service(embedded: Deployment, router: RouterFake, user: str) -> None:

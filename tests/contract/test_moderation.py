@@ -142,7 +142,7 @@ def test_an_estimate_refuses_denied_words_and_does_not_ask_the_moderation_servic
 def test_a_negative_prompt_may_have_denied_words(avatars: AvatarCreator, project_id: str) -> None:
     generation = avatars.generations.create(project_id, "a woman", negative_prompt=WORD, **SMALL)
 
-    assert generation.negative_prompt == WORD
+    assert generation.generation.negative_prompt == WORD
 
 
 def test_all_words_of_the_caller_are_moderated_together(

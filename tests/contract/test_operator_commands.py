@@ -100,7 +100,8 @@ def test_everyone_lists_and_changes_their_own_generations_by_filter(
     sarahs = CommandLine(distributed.target, distributed.token("sarah"), tmp_path)
     with distributed.client("sarah") as sarah:
         spring, summer = (sarah.projects.create(name) for name in ("Spring", "Summer"))
-        done = sarah.generations.create_and_wait(spring, "a man", width=SMALLEST, height=SMALLEST)
+        done = sarah.generations.create(spring, "a man", width=SMALLEST, height=SMALLEST)
+        avatar = done.wait()
         olga.output("queue", "pause", "--route", "local", "--note", "outage")
         waiting = [
             sarah.generations.create(project, "a man", avatar_name=name, width=SMALLEST, height=SMALLEST)
@@ -117,7 +118,7 @@ def test_everyone_lists_and_changes_their_own_generations_by_filter(
     shown = olga.terminal_output("generations", "list", "--user", "-", "--limit", "3", columns=80)
     assert all(each in shown for each in (*ids, "queued", "sarah", "there are more results"))
     sheet = sarahs.output("generations", "show", done.id)
-    assert f"avatar           {done.avatar_id}" in sheet
+    assert f"avatar           {avatar.id}" in sheet
     assert "succeeded" in sheet
     assert len(sarahs.json("generations", "show", done.id)["attempts"]) == 1
 

@@ -75,7 +75,7 @@ def test_a_proxy_that_cannot_be_used_is_one_sentence(run: RunWithSettings, proxy
         "http_proxy, https_proxy or all_proxy is not the URL of an HTTP proxy: set it to http://host:port"
     )
     assert error_message(served).startswith(message)
-    check = checks_of(examined.stdout)["provider"]
+    check = checks_of(examined.stdout)["settings"]
     assert message in check.message
     assert examined.returncode == 1
 

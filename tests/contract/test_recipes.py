@@ -20,7 +20,7 @@ from avatar_creator import (
     NotFoundError,
     SourceType,
 )
-from tests.support.generations import COMPLETED, SMALLEST
+from tests.support.generations import COMPLETED, SMALLEST, final_state
 from tests.support.presence import present
 from tests.support.service import Deployment
 
@@ -239,13 +239,13 @@ def test_variations_have_consecutive_seeds_and_are_listed_and_watched_as_a_group
         project_id, "a woman", count=4, seed=2**32 - 2, **SMALL
     )
 
-    assert [generation.seed_used for generation in variations] == [2**32 - 2, 2**32 - 1, 0, 1]
-    assert {generation.group_id for generation in variations} == {variations[0].id}
+    assert [each.generation.seed_used for each in variations] == [2**32 - 2, 2**32 - 1, 0, 1]
+    assert {each.generation.group_id for each in variations} == {variations.id}
     assert alone.group_id is None
     ids = {generation.id for generation in variations}
-    assert {each.id for each in shared_client.generations.list(group_id=variations[0].id)} == ids
+    assert {each.id for each in shared_client.generations.list(group_id=variations.id)} == ids
     ends = {}
-    for state in shared_client.generations.watch_many(group_id=variations[0].id, timeout=30.0):
+    for state in shared_client.generations.watch_many(group_id=variations.id, timeout=30.0):
         ends[state.id] = state.state
     assert ends == dict.fromkeys(ids, COMPLETED)
     pixels = {
@@ -274,16 +274,16 @@ def test_a_group_of_another_user_is_not_found(
 ) -> None:
     variations = shared_client.generations.create_variations(project_id, "a woman", count=2, **SMALL)
     with shared_deployment.client("another-user") as other:
-        assert list(other.generations.list(group_id=variations[0].id)) == []
+        assert list(other.generations.list(group_id=variations.id)) == []
         with pytest.raises(NotFoundError):
-            list(other.generations.watch_many(group_id=variations[0].id))
+            list(other.generations.watch_many(group_id=variations.id))
 
 
 def test_an_option_that_sketch_does_not_support_is_a_warning_or_with_strict_an_error(
     shared_client: AvatarCreator, project_id: str
 ) -> None:
     parameters: dict[str, Any] = {"steps": 20, "guidance_scale": 5.0, "negative_prompt": "hats"}
-    generation = shared_client.generations.create(project_id, "a woman", **SMALL, **parameters)
+    generation = shared_client.generations.create(project_id, "a woman", **SMALL, **parameters).generation
     estimate = shared_client.generations.estimate(project_id, "a woman", **SMALL, **parameters)
 
     assert list(generation.warnings) == list(estimate.warnings)
@@ -310,9 +310,9 @@ def test_the_warning_of_sketch_says_which_words_it_read_and_nothing_else_changes
     shared_client: AvatarCreator, project_id: str
 ) -> None:
     prompt = "professional Indonesian woman with modern hijab, tanpa kacamata"
-    generation = shared_client.generations.create_and_wait(project_id, prompt, seed=7, **SMALL)
+    generation = final_state(shared_client.generations.create(project_id, prompt, seed=7, **SMALL))
     same_words = "Norwegian woman, professional, hijab, without glasses"
-    other = shared_client.generations.create_and_wait(project_id, same_words, seed=7, **SMALL)
+    other = final_state(shared_client.generations.create(project_id, same_words, seed=7, **SMALL))
 
     assert list(generation.warnings) == [
         "the route local of sketch draws from the attributes and from words of the prompt that it knows: it "

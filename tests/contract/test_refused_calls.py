@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -15,7 +16,20 @@ from avatar_creator.v1.avatar_pb2 import Avatar
 from avatar_creator.v1.avatar_project_pb2 import AvatarProject
 from avatar_creator.v1.avatar_project_service_pb2 import DeleteProjectRequest, UpdateProjectRequest
 from avatar_creator.v1.avatar_service_pb2 import DeleteAvatarRequest, UpdateAvatarRequest
+from avatar_creator.v1.generation_pb2 import GenerationState
 from avatar_creator.v1.generation_service_pb2 import CancelGenerationRequest, RetryGenerationRequest
+from avatar_creator.v1.operations_pb2 import GenerationFilter, GenerationLimits
+from avatar_creator.v1.operations_service_pb2 import (
+    BulkCancelGenerationsRequest,
+    BulkRetryGenerationsRequest,
+    ClearUserLimitsRequest,
+    DrainWorkerRequest,
+    PauseQueueRequest,
+    ResumeQueueRequest,
+    ResumeWorkerRequest,
+    RetryNowRequest,
+    SetUserLimitsRequest,
+)
 from avatar_creator_server.api.call_classes import CLASS_OF_RPC, CallClass
 from avatar_creator_server.database.call_limits import current_call_limits
 from avatar_creator_server.database.connection import Database
@@ -28,6 +42,11 @@ from tests.support.service import Deployment
 PICTURE = pictures.png()
 MOST_TURNS = 20
 """More turns at the database than a call takes."""
+WORKER = "press"
+"""The name of a worker in the database."""
+LATER = datetime.now(UTC) + timedelta(hours=1)
+DELAYED = "a portrait that waits for its next attempt"
+"""The prompt of a generation that is not yet due."""
 
 Call = Callable[[], Any]
 
@@ -131,6 +150,57 @@ def an_avatar(calls: Calls) -> str:
     return calls.upload(calls.create_project().id, PICTURE).id
 
 
+def drain_worker(calls: Calls) -> Call:
+    return lambda: calls.operations.DrainWorker(DrainWorkerRequest(worker_name=WORKER))
+
+
+def resume_worker(calls: Calls) -> Call:
+    drain_worker(calls)()
+    return lambda: calls.operations.ResumeWorker(ResumeWorkerRequest(worker_name=WORKER))
+
+
+def pause_queue(calls: Calls) -> Call:
+    return lambda: calls.operations.PauseQueue(PauseQueueRequest(route="local", note="maintenance"))
+
+
+def resume_queue(calls: Calls) -> Call:
+    pause_queue(calls)()
+    return lambda: calls.operations.ResumeQueue(ResumeQueueRequest(route="local"))
+
+
+def retry_now(calls: Calls) -> Call:
+    generation = calls.create_generation(calls.create_project().id, prompt=DELAYED)
+    return lambda: calls.operations.RetryNow(RetryNowRequest(generation_id=generation.id))
+
+
+def bulk_cancel(calls: Calls) -> Call:
+    generation = calls.create_generation(calls.create_project().id)
+    selected = GenerationFilter(user_id=generation.user_id, project_id=generation.project_id)
+    return lambda: calls.operations.BulkCancelGenerations(BulkCancelGenerationsRequest(filter=selected))
+
+
+def bulk_retry(calls: Calls) -> Call:
+    generation = calls.create_cancelled(calls.create_project().id)
+    selected = GenerationFilter(
+        user_id=generation.user_id,
+        project_id=generation.project_id,
+        states=[GenerationState.GENERATION_STATE_CANCELLED],
+    )
+    return lambda: calls.operations.BulkRetryGenerations(BulkRetryGenerationsRequest(filter=selected))
+
+
+def set_user_limits(calls: Calls) -> Call:
+    user_id = calls.create_project().user_id
+    request = SetUserLimitsRequest(user_id=user_id, limits=GenerationLimits(concurrent=2))
+    return lambda: calls.operations.SetUserLimits(request)
+
+
+def clear_user_limits(calls: Calls) -> Call:
+    set_user_limits(calls)()
+    user_id = calls.create_project().user_id
+    return lambda: calls.operations.ClearUserLimits(ClearUserLimitsRequest(user_id=user_id))
+
+
 WRITES: dict[str, Callable[[Calls], Call]] = {
     "CreateProject": create_project,
     "UpdateProject": update_project,
@@ -142,6 +212,15 @@ WRITES: dict[str, Callable[[Calls], Call]] = {
     "CancelGeneration": cancel_generation,
     "RetryGeneration": retry_generation,
     "RecordUsage": record_usage,
+    "DrainWorker": drain_worker,
+    "ResumeWorker": resume_worker,
+    "PauseQueue": pause_queue,
+    "ResumeQueue": resume_queue,
+    "RetryNow": retry_now,
+    "BulkCancelGenerations": bulk_cancel,
+    "BulkRetryGenerations": bulk_retry,
+    "SetUserLimits": set_user_limits,
+    "ClearUserLimits": clear_user_limits,
 }
 """The RPCs that write, each with a function that prepares a call."""
 
@@ -158,8 +237,9 @@ async def test_a_call_that_is_refused_at_any_turn_has_changed_nothing(
 ) -> None:
     def outcome(prepare: Callable[[Calls], Call], number: int) -> tuple[str, bool]:
         """Return OK or the reason of the refusal, and whether the call changed something."""
-        with Calls(service.target, service.token(user)) as calls:
+        with Calls(service.target, service.token(user, role="ops")) as calls:
             call = prepare(calls)
+            service.execute("UPDATE avatar_generations SET due_time = %s WHERE prompt = %s", LATER, DELAYED)
             before = kept_rows(service, user)
             result = "OK"
             with turns.refused_from(number):
@@ -169,6 +249,11 @@ async def test_a_call_that_is_refused_at_any_turn_has_changed_nothing(
                     result = refusal_of(error).reason
             return result, kept_rows(service, user) != before
 
+    service.execute(
+        "INSERT INTO workers (name, version, host, provider, slots, start_time, last_seen_time)"
+        " VALUES (%s, '1', 'host', 'sketch', 1, %s, %s)",
+        *(WORKER, LATER, LATER),
+    )
     outcomes: list[tuple[str, bool]] = []
     while ("OK", True) not in outcomes:
         assert len(outcomes) < MOST_TURNS
@@ -179,5 +264,10 @@ async def test_a_call_that_is_refused_at_any_turn_has_changed_nothing(
 
 
 def kept_rows(deployment: Deployment, user: str) -> dict[str, list[Any]]:
-    """Return the rows of a user without those of files: a job removes the file of a refused upload."""
-    return {table: rows for table, rows in rows_of(deployment, user).items() if table != "files"}
+    """Return the rows of a user, and those that operators change.
+
+    The rows of files are not among them: a job removes the file of a refused upload.
+    """
+    of_user = {table: rows for table, rows in rows_of(deployment, user).items() if table != "files"}
+    of_operators = ("workers", "queue_pauses", "user_limits")
+    return of_user | {table: deployment.execute(f"SELECT * FROM {table}") for table in of_operators}

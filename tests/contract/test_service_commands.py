@@ -25,6 +25,7 @@ from tests.contract.conftest import RunWithSettings
 from tests.support.child_process import ChildProcess
 from tests.support.command_line import REPOSITORY, FinishedCommand, error_message, printed
 from tests.support.doctor import checks_of
+from tests.support.generations import final_state
 from tests.support.service import Deployment
 from tests.support.threads import Threads
 
@@ -226,7 +227,7 @@ def test_a_service_accepts_tokens_of_clocks_that_differ_by_half_a_minute(tmp_pat
             with deployment.client("sarah", **claims) as client:
                 project = client.projects.create("Spring")
                 # A watch ends with the token too.
-                client.generations.create_and_wait(project.id, "x", width=256, height=256)
+                final_state(client.generations.create(project.id, "x", width=256, height=256))
         for late in ({"iat": now + 600}, {"nbf": now + 600}, {"exp": now - 60}):
             with deployment.client("sarah", **late) as client, pytest.raises(UnauthenticatedError):
                 client.projects.create("Spring")
@@ -292,8 +293,8 @@ def checks(finished: FinishedCommand) -> dict[str, bool]:
 
 ALL_PASSED = dict.fromkeys(
     (
-        *("version", "settings", "database", "queue", "workers", "generations", "storage", "provider"),
-        "moderation",
+        *("version", "sources", "settings", "address", "database", "queue", "workers", "generations"),
+        *("storage", "provider", "moderation"),
     ),
     True,
 )
@@ -307,13 +308,6 @@ def test_doctor_passes_for_a_working_service(shared_deployment: Deployment) -> N
     assert finished.returncode == 0
 
 
-def test_doctor_passes_before_an_embedded_service_has_ever_run(run: RunWithSettings) -> None:
-    finished = run("doctor")
-
-    assert checks(finished) == ALL_PASSED
-    assert finished.returncode == 0
-
-
 @pytest.mark.parametrize(
     ("broken", "changes", "fix"),
     [
@@ -322,7 +316,7 @@ def test_doctor_passes_before_an_embedded_service_has_ever_run(run: RunWithSetti
         ("database", {"DATABASE_URL": "EMPTY"}, "avatar-creator migrate"),
         ("queue", {"REDIS_URL": f"redis://{UNREACHABLE}/0"}, "REDIS_URL"),
         ("settings", {"UPLOAD_PATH": "FILE/folder"}, "UPLOAD_PATH"),
-        ("storage", {"UPLOAD_PATH": "BLOCKED"}, "UPLOAD_PATH"),
+        ("settings", {"UPLOAD_PATH": "BLOCKED"}, "UPLOAD_PATH"),
         (
             "provider",
             {"HUGGINGFACE_API_KEY": "hf_x", "HUGGINGFACE_BASE_URL": f"http://{UNREACHABLE}"},
@@ -377,10 +371,15 @@ def test_doctor_names_the_problem_and_the_fix(
     finished = run("doctor", **(addresses | chosen))
 
     assert finished.returncode == 1
-    without_service = {"version": True, "settings": False}
-    # No worker runs in this test. Without the database, the check of the workers says only that.
-    found = ALL_PASSED | {"workers": broken == "database", broken: False}
-    assert checks(finished) == (without_service if broken == "settings" else found)
+    # No worker runs in this test.
+    found = ALL_PASSED | {"workers": False, broken: False}
+    if broken == "database":
+        found["generations"] = False
+    if broken == "settings":
+        found = {name: passed for name, passed in found.items() if name in ("version", "sources", "settings")}
+    assert {name: passed for name, passed in checks(finished).items() if name != "address"} == {
+        name: passed for name, passed in found.items() if name != "address"
+    }
     assert fix in printed(finished)
 
 

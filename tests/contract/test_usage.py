@@ -18,6 +18,7 @@ from avatar_creator import (
     PermissionDeniedError,
 )
 from tests import pictures
+from tests.support.generations import final_state
 from tests.support.presence import present
 from tests.support.service import Deployment
 
@@ -238,7 +239,7 @@ def test_statistics_of_a_new_user_are_zero(client: AvatarCreator) -> None:
 def test_statistics_follow_creation_use_and_deletion(client: AvatarCreator) -> None:
     project = client.projects.create("Figures")
     uploads = [client.avatars.upload(project.id, PICTURE, name=f"Face {number}").id for number in range(3)]
-    generated = client.generations.create_and_wait(project.id, "a portrait", width=256, height=256)
+    generated = final_state(client.generations.create(project.id, "a portrait", width=256, height=256))
     for avatar_id in (uploads[0], uploads[0], generated.avatar_id):
         client.usage.record(present(avatar_id), action="show", app_id="gallery")
 

@@ -32,7 +32,15 @@ from avatar_creator import (
 from avatar_creator_server.api.server import SERVICE_NAMES
 from tests import pictures
 from tests.client.both_clients import Blocking
-from tests.support.generations import CANCELLED, COMPLETED, LARGEST, PENDING, PROCESSING, SMALLEST
+from tests.support.generations import (
+    CANCELLED,
+    COMPLETED,
+    LARGEST,
+    PENDING,
+    PROCESSING,
+    SMALLEST,
+    final_state,
+)
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
@@ -95,8 +103,8 @@ def studio(request: pytest.FixtureRequest, shared_deployment: Deployment) -> Ite
             persona=Persona(name="Sarah", age=32),
             attributes=Attributes(gender=Gender.FEMALE),
         )
-        generation = client.generations.create_and_wait(
-            project.id, "a portrait", width=SMALLEST, height=SMALLEST, seed=7
+        generation = final_state(
+            client.generations.create(project.id, "a portrait", width=SMALLEST, height=SMALLEST, seed=7)
         )
         yield Studio(client, user, project.id, avatar, generation)
         client.close()
@@ -168,7 +176,7 @@ def batch_get_avatars(studio: Studio) -> None:
 
 
 def list_avatars(studio: Studio) -> None:
-    women = studio.client.avatars.list(studio.project_id, query="SARAH", gender=Gender.FEMALE)
+    women = studio.client.avatars.find(project=studio.project_id, query="SARAH", gender="female")
     assert studio.avatar.id in [avatar.id for avatar in women]
     ids = [avatar.id for avatar in studio.client.avatars.list(page_size=1)]
     assert {studio.avatar.id, studio.generation.avatar_id} <= set(ids)
@@ -204,7 +212,7 @@ def download_image(studio: Studio) -> None:
 def create_generation(studio: Studio) -> None:
     generation = studio.client.generations.create(
         studio.project_id, "a calm man", persona=Persona(name="Adam"), width=SMALLEST, height=SMALLEST
-    )
+    ).generation
     assert (generation.user_id, generation.project_id) == (studio.user, studio.project_id)
     assert (generation.prompt, generation.avatar_name) == ("a calm man", "Adam")
     assert generation.enhanced_prompt.startswith("Adam, ")
@@ -217,8 +225,10 @@ def _create_generations_from_a_reference(studio: Studio) -> None:
         {"reference": studio.avatar},
         {"reference": [studio.avatar.id]},
     ):
-        generation = studio.client.generations.create_and_wait(
-            studio.project_id, "as a painting", width=SMALLEST, height=SMALLEST, **reference
+        generation = final_state(
+            studio.client.generations.create(
+                studio.project_id, "as a painting", width=SMALLEST, height=SMALLEST, **reference
+            )
         )
         avatar = studio.client.avatars.get(generation.avatar_id)
         recipe = studio.client.generations.recipe(generation.id)
@@ -282,7 +292,7 @@ def cancel_generation(studio: Studio) -> None:
 
 def retry_generation(studio: Studio) -> None:
     cancelled = studio.create_cancelled()
-    retry = studio.client.generations.retry(cancelled.id)
+    retry = studio.client.generations.retry(cancelled.id).generation
     assert (retry.retry_of, retry.prompt, retry.options) == (
         cancelled.id,
         cancelled.prompt,

@@ -23,7 +23,7 @@ WORKER_STOPS_WITHIN_SECONDS = 2.0
 def create_generation(client: AvatarCreator, project_id: str, request_id: str | None = None) -> Generation:
     return client.generations.create(
         project_id, "a woman", width=SMALLEST, height=SMALLEST, request_id=request_id, timeout=30.0
-    )
+    ).generation
 
 
 def create_held_generation(deployment: Deployment, router: RouterFake, client: AvatarCreator) -> Generation:

@@ -97,7 +97,7 @@ def test_calls_fail_while_the_database_is_down_and_succeed_after_it_restarts(
 
 def create_generation(client: AvatarCreator) -> Generation:
     project = client.projects.create("Outage")
-    return client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST)
+    return client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST).generation
 
 
 @pytest.mark.slow

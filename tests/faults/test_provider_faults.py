@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from avatar_creator import AttemptOutcome, AvatarCreator, ErrorReason, Generation
-from tests.support.generations import COMPLETED, FAILED, PENDING, SMALLEST, make_due, outcomes, row_of
+from tests.support.generations import (
+    COMPLETED,
+    FAILED,
+    PENDING,
+    SMALLEST,
+    final_state,
+    make_due,
+    outcomes,
+    row_of,
+)
 from tests.support.huggingface_router import Behavior, Fault, RouterFake
 from tests.support.presence import present
 from tests.support.promise import assert_promise_kept
@@ -35,7 +44,7 @@ def service(request: pytest.FixtureRequest) -> Deployment:
 
 def create_generation(client: AvatarCreator) -> Generation:
     project = client.projects.create("Failing")
-    return client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST)
+    return client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST).generation
 
 
 def wait_for_backoff(deployment: Deployment, generation_id: str, attempt: int) -> timedelta:
@@ -90,8 +99,10 @@ def test_a_retry_in_a_thousand_seconds_survives_the_death_of_all_processes(
 
         service.start()
 
-        other = client.generations.create_and_wait(
-            client.projects.create("Other").id, "a man", width=SMALLEST, height=SMALLEST, timeout=20.0
+        other = final_state(
+            client.generations.create(
+                client.projects.create("Other").id, "a man", width=SMALLEST, height=SMALLEST
+            )
         )
         assert other.state == COMPLETED
         assert row_of(service, generation.id) == before, "the generation changed before its retry was due"

@@ -16,7 +16,7 @@ from avatar_creator_server.api.server import SERVICE_NAMES
 from avatar_creator_server.shared.event_bus import GENERATION_CHANGED
 from avatar_creator_server.shared.worker_notifier import GENERATION_TASK, JOB_TASK
 from tests import pictures
-from tests.support.generations import CANCELLED, COMPLETED, PENDING, SMALLEST
+from tests.support.generations import CANCELLED, COMPLETED, PENDING, SMALLEST, final_state
 from tests.support.promise import assert_promise_kept
 from tests.support.proxy import Proxy
 from tests.support.redis import OwnRedis
@@ -44,7 +44,7 @@ def client(service: Deployment, user: str) -> Iterator[AvatarCreator]:
 
 
 def create_generation(client: AvatarCreator, project_id: str) -> Generation:
-    return client.generations.create(project_id, "a calm man", width=SMALLEST, height=SMALLEST)
+    return client.generations.create(project_id, "a calm man", width=SMALLEST, height=SMALLEST).generation
 
 
 def health_check(deployment: Deployment) -> Callable[[str], int]:
@@ -83,7 +83,7 @@ def test_a_worker_keeps_running_when_redis_is_emptied(
     own_redis.flush()
 
     project = client.projects.create("Flushed")
-    assert client.generations.create_and_wait(project.id, "a calm man", timeout=20.0).state == COMPLETED
+    assert final_state(client.generations.create(project.id, "a calm man"), timeout=20.0).state == COMPLETED
     assert worker.exit_code() is None
 
 
@@ -236,7 +236,7 @@ def test_processes_start_while_redis_is_down(
 
     project = client.projects.create("Started without Redis")
 
-    assert client.generations.create_and_wait(project.id, "a calm man", timeout=20.0).state == COMPLETED
+    assert final_state(client.generations.create(project.id, "a calm man"), timeout=20.0).state == COMPLETED
 
 
 def test_a_call_does_not_wait_for_a_frozen_redis(
@@ -275,7 +275,9 @@ def test_unknown_messages_do_no_harm_and_workers_remove_them(
             connection.xadd(stream, dict(fields))
         wait_until(lambda: message_count(own_redis) == 0, message="the messages were not read")
 
-        assert client.generations.create_and_wait(project.id, "a calm man", timeout=20.0).state == COMPLETED
+        assert (
+            final_state(client.generations.create(project.id, "a calm man"), timeout=20.0).state == COMPLETED
+        )
         assert not client.avatars.upload(
             project.id, pictures.png(pictures.scene()), name="Sarah"
         ).thumbnail_pending

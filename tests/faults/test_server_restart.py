@@ -17,7 +17,7 @@ from avatar_creator.v1.generation_service_pb2 import WatchGenerationRequest
 from tests import pictures
 from tests.contract.calls import TIMEOUT_SECONDS, Calls, refusal_of, upload_messages
 from tests.support.background import InBackground
-from tests.support.generations import COMPLETED, LARGEST, PENDING, row_of
+from tests.support.generations import COMPLETED, LARGEST, PENDING, final_state, row_of
 from tests.support.guarded_process import GuardedProcess
 from tests.support.presence import present
 from tests.support.service import Deployment
@@ -165,7 +165,7 @@ def test_a_watch_of_everything_receives_the_changes_made_while_its_server_was_do
         stop_server(server)
         distributed.start_worker()
         while_away = [
-            other_client.generations.create_and_wait(project.id, "a quick man", width=256, height=256).id
+            final_state(other_client.generations.create(project.id, "a quick man", width=256, height=256)).id
             for _ in range(2)
         ]
         list(other_client.generations.watch(unfinished.id))
@@ -191,7 +191,7 @@ def test_a_second_server_watches_the_same_generation_after_the_first_one_stops(
     with distributed.client(user) as client, Calls(second.target, distributed.token(user)) as calls:
         generation = client.generations.create(client.projects.create("Shared").id, "a calm man")
         watch = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
-        assert next(watch).generation == generation.message
+        assert next(watch).generation == generation.generation.message
         terminate(first)
         distributed.start_worker()
         states = [message.generation for message in watch]

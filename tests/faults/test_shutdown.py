@@ -22,7 +22,7 @@ SUCCEEDED = AttemptOutcome.SUCCEEDED
 
 def create_generation(client: AvatarCreator) -> Generation:
     project = client.projects.create("Orderly")
-    return client.generations.create(project.id, "a busy woman", width=SMALLEST, height=SMALLEST)
+    return client.generations.create(project.id, "a busy woman", width=SMALLEST, height=SMALLEST).generation
 
 
 def start_working(deployment: Deployment, **settings: str) -> ServiceProcess:

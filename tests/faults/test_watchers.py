@@ -40,7 +40,7 @@ LONG_PROMPT = "a very patient woman " * 1000
 
 def create_generation(client: AvatarCreator, prompt: str = "a patient woman") -> avatar_creator.Generation:
     project = client.projects.create("Watched")
-    return client.generations.create(project.id, prompt, width=SMALLEST, height=SMALLEST)
+    return client.generations.create(project.id, prompt, width=SMALLEST, height=SMALLEST).generation
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ WHILE_DRAWING = "before avatar_creator_tasks.providers.huggingface.fal_queue:Fal
 
 def create_generation(client: AvatarCreator, project_name: str) -> Generation:
     project = client.projects.create(project_name)
-    return client.generations.create(project.id, "a busy woman", width=SMALLEST, height=SMALLEST)
+    return client.generations.create(project.id, "a busy woman", width=SMALLEST, height=SMALLEST).generation
 
 
 @pytest.mark.parametrize("moment", [BEFORE_COMMIT, pytest.param(WHILE_DRAWING, marks=pytest.mark.slow)])

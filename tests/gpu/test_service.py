@@ -20,7 +20,7 @@ from avatar_creator import (
     Recipe,
 )
 from tests.pictures import scene
-from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
+from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST, final_state
 from tests.support.presence import present
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
@@ -66,7 +66,7 @@ def draw(client: AvatarCreator, prompt: str = "confident business woman", **opti
     """Draw a small portrait and return its generation."""
     options = {"width": SMALLEST, "height": SMALLEST, "seed": 1, "steps": 4, **options}
     project = client.projects.create("Drawn")
-    return client.generations.create_and_wait(project.id, prompt, timeout=SECONDS, **options)
+    return final_state(client.generations.create(project.id, prompt, **options), timeout=SECONDS)
 
 
 def recipe_of(client: AvatarCreator, generation: Generation) -> Recipe:

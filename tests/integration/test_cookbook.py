@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from avatar_creator import AvatarCreator, Generation, GenerationStage
+from avatar_creator import AvatarCreator, Generation, GenerationHandle, GenerationStage
 from tests.support.console_guide import REPOSITORY, commands, run_session
 from tests.support.generations import SMALLEST
 from tests.support.huggingface_router import Behavior, Fault, RouterFake
@@ -29,7 +29,7 @@ def night(distributed: Deployment, router: RouterFake) -> Deployment:
     deployment.start()
     with deployment.client("sarah") as sarah, deployment.client("olga", role="ops") as olga:
         project = sarah.projects.create("Spring campaign")
-        sarah.generations.create_and_wait(project, "calm woman", width=SMALLEST, height=SMALLEST)
+        sarah.generations.create(project, "calm woman", width=SMALLEST, height=SMALLEST).wait()
         router.behave(always=OUTAGE)
         failing = sarah.generations.create(project, "serious man", width=SMALLEST, height=SMALLEST)
         while not rests(sarah, failing).ended:
@@ -45,7 +45,7 @@ def night(distributed: Deployment, router: RouterFake) -> Deployment:
     return deployment
 
 
-def rests(client: AvatarCreator, generation: Generation) -> Generation:
+def rests(client: AvatarCreator, generation: GenerationHandle) -> Generation:
     """Wait until no worker has the generation and none will take it soon, and return it."""
     stages = (GenerationStage.WAITING_TO_RETRY, GenerationStage.ENDED)
     wait_until(lambda: client.generations.get(generation).stage in stages)

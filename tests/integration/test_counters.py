@@ -25,7 +25,7 @@ from avatar_creator import (
 from avatar_creator_tasks.providers.base import ProviderError
 from tests import pictures
 from tests.support.child_process import ChildProcess
-from tests.support.generations import SMALLEST, make_due
+from tests.support.generations import SMALLEST, final_state, make_due
 from tests.support.in_process import InProcessService
 from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
@@ -103,8 +103,8 @@ class OtherActions:
             preset = self.presets[number % len(self.presets)]
             example = self.examples[number % len(self.examples)]
             started.update([preset, preset, example])
-            drawn = self.client.generations.create_and_wait(
-                project, preset=preset, width=SMALLEST, height=SMALLEST
+            drawn = final_state(
+                self.client.generations.create(project, preset=preset, width=SMALLEST, height=SMALLEST)
             )
             self.client.usage.record(present(drawn.avatar_id), action="try", app_id=APPS[0])
             # The cancellation comes before the drawing, during it, or too late.
@@ -118,7 +118,9 @@ class OtherActions:
         return started
 
     def _draw(self, project: str, prompt: str = "", **start: Any) -> Generation:
-        return self.client.generations.create(project, prompt, **start, width=SMALLEST, height=SMALLEST)
+        return self.client.generations.create(
+            project, prompt, **start, width=SMALLEST, height=SMALLEST
+        ).generation
 
 
 def popularity(client: AvatarCreator) -> dict[str, int]:

@@ -13,7 +13,7 @@ import pytest
 from avatar_creator import AvatarCreator, NotFoundError
 from tests import pictures
 from tests.support.background import InBackground
-from tests.support.generations import SMALLEST
+from tests.support.generations import SMALLEST, final_state
 from tests.support.large_project import fill_project
 from tests.support.presence import present
 from tests.support.service import Deployment
@@ -153,7 +153,7 @@ def assert_hidden(
         with pytest.raises(NotFoundError):
             read()
     assert list(reader.avatars.list(user_id=everyone)) == []
-    assert list(reader.avatars.list(user_id=everyone, query="face")) == []
+    assert list(reader.avatars.find(user_id=everyone, query="face")) == []
     assert list(reader.generations.list(user_id=everyone)) == []
     assert not reader.avatars.batch_get([avatar_id]).avatars
 
@@ -186,7 +186,7 @@ def test_a_large_project_is_removed_in_batches(request: pytest.FixtureRequest, u
         face = next(iter(client.avatars.list(project=project.id)))
         add_uses(deployment, face.id, 11)
         for _ in range(4):
-            client.generations.create_and_wait(project.id, "a calm man", width=SMALLEST, height=SMALLEST)
+            final_state(client.generations.create(project.id, "a calm man", width=SMALLEST, height=SMALLEST))
 
         client.projects.delete(project.id)
 
@@ -246,8 +246,8 @@ def test_an_avatar_with_many_uses_is_hidden_at_once_and_removed_in_batches(
 ) -> None:
     with deployment.client(user) as client:
         project = client.projects.create("Used")
-        generation = client.generations.create_and_wait(
-            project.id, "a calm man", width=SMALLEST, height=SMALLEST
+        generation = final_state(
+            client.generations.create(project.id, "a calm man", width=SMALLEST, height=SMALLEST)
         )
         add_uses(deployment, present(generation.avatar_id), 1201)
 

@@ -42,7 +42,7 @@ def client(distributed: Deployment, user: str) -> Iterator[AvatarCreator]:
 @pytest.fixture
 def generation(client: AvatarCreator) -> Generation:
     """A pending generation."""
-    return client.generations.create(client.projects.create("Forged").id, "a calm man")
+    return client.generations.create(client.projects.create("Forged").id, "a calm man").generation
 
 
 @pytest.fixture
@@ -94,24 +94,25 @@ def test_a_forged_event_changes_nothing_for_a_watcher(
     forgery: Callable[[redis.Redis, Generation], object],
 ) -> None:
     watcher = Watcher(client, generation.id)
-    of_project = InBackground(lambda: states_until_cancelled(client, generation.project_id))
+    of_project: list[GenerationState] = []
+    watching = InBackground(lambda: follow_until_cancelled(client, generation.project_id, of_project))
     watcher.wait_for(lambda state: state.state == PENDING)
+    wait_until(lambda: of_project)
 
     forgery(connection, generation)
     client.generations.cancel(generation.id)
 
     assert [state.state for state in watcher.states()] == [PENDING, CANCELLED]
-    assert of_project.outcome()[-1] == CANCELLED
+    watching.outcome()
+    assert of_project[-1] == CANCELLED
 
 
-def states_until_cancelled(client: AvatarCreator, project_id: str) -> list[GenerationState]:
-    """Watch the project until one of its generations is cancelled, and return all received states."""
-    states = []
+def follow_until_cancelled(client: AvatarCreator, project_id: str, states: list[GenerationState]) -> None:
+    """Watch the project until one of its generations is cancelled, and add each received state."""
     for state in client.generations.watch_many(project=project_id):
         states.append(state.state)
         if state.state == CANCELLED:
-            break
-    return states
+            return
 
 
 def test_a_flood_of_forged_events_causes_few_queries(

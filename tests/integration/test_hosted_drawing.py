@@ -80,7 +80,9 @@ def outputs_of(deployment: Deployment) -> list[Any]:
 
 def start(client: AvatarCreator, project_id: str, **options: Any) -> Generation:
     """Start a generation of a small picture."""
-    return client.generations.create(project_id, "a woman", width=SMALLEST, height=SMALLEST, **options)
+    return client.generations.create(
+        project_id, "a woman", width=SMALLEST, height=SMALLEST, **options
+    ).generation
 
 
 def wait_for_end(client: AvatarCreator, generation_id: str) -> Generation:

@@ -17,7 +17,7 @@ from avatar_creator_server.generations.offered_apps import NoMappingError
 from avatar_creator_server.settings import DEFAULT_MODEL, Settings
 from avatar_creator_tasks.mapping_reader import MappingReader
 from avatar_creator_tasks.providers.base import ProviderError
-from tests.support.generations import COMPLETED, FAILED, SMALLEST, row_of
+from tests.support.generations import COMPLETED, FAILED, SMALLEST, final_state, row_of
 from tests.support.huggingface_router import Fault, RouterFake
 from tests.support.in_process import InProcessService
 from tests.support.presence import present
@@ -178,7 +178,7 @@ def test_a_service_is_ready_and_draws_while_the_hub_does_not_answer(
     wait_until(lambda: router.counters()["mapping"] == 1)
     with hosted.client(user) as client:
         project = client.projects.create("Hanging hub")
-        drawn = client.generations.create_and_wait(project.id, "a woman", width=SMALLEST, height=SMALLEST)
+        drawn = final_state(client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST))
     worker = (hosted.workers or hosted.servers)[0]
     assert drawn.state == COMPLETED
     assert worker.events("model_mapping_stored") == worker.events("model_mapping_refused") == []
@@ -212,7 +212,7 @@ def test_without_a_list_all_apps_count_as_offered(
     assert [event["problem"] for event in server.events("model_mapping_refused")] == [problem]
     with embedded.client(user) as client:
         project = client.projects.create("No list")
-        drawn = client.generations.create_and_wait(project.id, "a woman", width=SMALLEST, height=SMALLEST)
+        drawn = final_state(client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST))
     assert (drawn.state, list(drawn.warnings)) == (COMPLETED, [])
     assert [each["model"] for each in router.submissions()] == [FLUX_LORA]
 
@@ -228,7 +228,7 @@ def test_a_service_without_fals_apps_does_not_ask_the_hub(
 
     with embedded.client(user) as client:
         project = client.projects.create("Not mapped")
-        client.generations.create_and_wait(project.id, "a woman", width=SMALLEST, height=SMALLEST)
+        final_state(client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST))
     assert router.counters()["mapping"] == 0
 
 
@@ -470,7 +470,7 @@ async def test_a_retry_chooses_again_by_the_list_of_that_moment(databases: Deplo
         (await provider.next_drawing()).fail(REJECTED)
         assert (await studio.wait_for_end(created.id)).state == FAILED
     async with serving(databases, user, FLUX) as studio:
-        retried = await studio.client.generations.retry(created.id)
+        retried = (await studio.client.generations.retry(created.id)).generation
 
     assert choice_of(databases, created.id) == (FLUX_LORA, LORA)
     assert choice_of(databases, retried.id) == (FLUX, "")

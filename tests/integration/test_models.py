@@ -18,7 +18,7 @@ from avatar_creator import (
     Recipe,
 )
 from tests import pictures
-from tests.support.generations import COMPLETED
+from tests.support.generations import COMPLETED, final_state
 from tests.support.huggingface_router import RouterFake
 from tests.support.presence import present
 from tests.support.service import Deployment
@@ -159,8 +159,7 @@ def test_an_edited_reference_has_an_instruction_and_keeps_it_when_reproduced(
         edited, recipe = draw(client, reference=first.avatar_id, persona=SARAH, attributes=RED_HAIR)
         body = sent(router)["body"]
         project_id = client.projects.create("Again").id
-        again = client.generations.reproduce(edited.id, project=project_id)
-        *_, again = client.generations.watch(again.id, timeout=60.0)
+        again = final_state(client.generations.reproduce(edited.id, project=project_id))
 
     assert body["prompt"] == recipe.provider_prompt == edited.provider_prompt == INSTRUCTION
     assert body["guidance_scale"] == 2.5
@@ -214,8 +213,7 @@ def test_the_prompt_can_be_sentences_and_a_reproduction_keeps_them(
     server = embedded.start_server(PROMPT_STYLE="tags")
     with AvatarCreator(server.target, token=embedded.token(user)) as client:
         project_id = client.projects.create("Again").id
-        again = client.generations.reproduce(generation.id, project=project_id)
-        *_, again = client.generations.watch(again.id, timeout=60.0)
+        again = final_state(client.generations.reproduce(generation.id, project=project_id))
 
     assert recipe.provider_prompt == generation.enhanced_prompt == again.enhanced_prompt
     assert generation.enhanced_prompt.startswith(

@@ -519,8 +519,9 @@ async def test_the_retry_of_a_variation_keeps_its_seed(embedded: Deployment, use
         *_, third = await studio.client.generations.create_variations(
             studio.project_id, "a portrait", 3, width=SMALLEST, height=SMALLEST, seed=5
         )
-        assert (await studio.client.generations.cancel(third.id)).state == CANCELLED
-        assert (await studio.client.generations.retry(third.id)).seed_used == third.seed_used == 7
+        assert (await third.cancel()).state == CANCELLED
+        fourth = await third.retry()
+        assert fourth.generation.seed_used == third.generation.seed_used == 7
 
 
 @pytest.mark.parametrize("change", ["another LoRA", "the original is deleted"])
@@ -539,7 +540,7 @@ async def test_a_reproduction_that_can_no_longer_be_one_is_not_retried(
         again = await studio.client.generations.reproduce(original.id, project=studio.project_id)
         await studio.client.generations.cancel(again.id)
         retried = await studio.client.generations.retry(again.id)
-        assert retried.reproduce_of == original.id
+        assert retried.generation.reproduce_of == original.id
         await studio.client.generations.cancel(retried.id)
         if change == "the original is deleted":
             await studio.client.projects.delete(other.id)

@@ -97,7 +97,7 @@ def test_the_service_leaves_no_state_in_the_session_of_another_client(
             client.avatars.upload(project.id, PHOTOGRAPH, name="Eileen")
             generation = client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST)
             assert Watcher(client, generation.id).states()[-1].state == COMPLETED
-            list(client.avatars.list(project=project.id, query="woman"))
+            list(client.avatars.find(project=project.id, query="woman"))
             client.projects.delete(project.id)
 
         assert other.query("SELECT pg_backend_pid()") == [session]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from avatar_creator import AttemptOutcome, ErrorReason
-from tests.support.generations import CANCELLED, COMPLETED, FAILED
+from tests.support.generations import CANCELLED, COMPLETED, FAILED, final_state
 from tests.support.hosted_fake import Behavior
 from tests.support.presence import present
 from tests.support.replicate_api import ReplicateFake
@@ -54,12 +54,12 @@ def test_a_portrait_and_one_with_a_reference_are_drawn_on_replicate(
     deployment.start()
     with deployment.client(user) as client:
         project = client.projects.create("Replicate")
-        first = client.generations.create(project.id, "a woman", width=512, height=512, seed=7)
-        *_, first = client.generations.watch(first.id, timeout=30.0)
-        second = client.generations.create(
-            project.id, "the same woman in a park", reference=present(first.avatar_id)
+        first = final_state(client.generations.create(project.id, "a woman", width=512, height=512, seed=7))
+        second = final_state(
+            client.generations.create(
+                project.id, "the same woman in a park", reference=present(first.avatar_id)
+            )
         )
-        *_, second = client.generations.watch(second.id, timeout=30.0)
         [attempt] = client.generations.attempts(first.id)
         recipes = [client.generations.recipe(each.id) for each in (first, second)]
         picture = client.avatars.get(present(first.avatar_id))

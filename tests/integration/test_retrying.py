@@ -35,16 +35,18 @@ class Studio:
 
     async def create_generation(self, *, seed: int | None = None) -> Generation:
         """Create a generation of a small picture, with a persona and attributes."""
-        return await self.client.generations.create(
-            self.project_id,
-            "a portrait",
-            avatar_name="Face",
-            persona=Persona(name="Sari", age=29, personality=["warm"], background="From Yogyakarta."),
-            attributes=Attributes(gender=Gender.FEMALE, ethnicity="Indonesian"),
-            width=SMALLEST,
-            height=SMALLEST,
-            seed=seed,
-        )
+        return (
+            await self.client.generations.create(
+                self.project_id,
+                "a portrait",
+                avatar_name="Face",
+                persona=Persona(name="Sari", age=29, personality=["warm"], background="From Yogyakarta."),
+                attributes=Attributes(gender=Gender.FEMALE, ethnicity="Indonesian"),
+                width=SMALLEST,
+                height=SMALLEST,
+                seed=seed,
+            )
+        ).generation
 
     async def wait_for_end(self, generation_id: str) -> Generation:
         """Wait until a generation has ended, and return its last state."""
@@ -91,7 +93,7 @@ async def test_a_failed_generation_is_retried_with_the_same_parameters(
         refused = ProviderError("PROVIDER_REJECTED", "not that prompt", retryable=False)
         (await provider.next_drawing()).fail(refused)
         failed = await studio.wait_for_end(generation.id)
-        retry = await studio.client.generations.retry(failed.id)
+        retry = (await studio.client.generations.retry(failed.id)).generation
         drawing = await provider.next_drawing()
         drawing.succeed()
         completed = await studio.wait_for_end(retry.id)
@@ -117,7 +119,7 @@ async def test_a_cancelled_generation_can_be_retried_many_times(studio: Studio) 
 
     assert cancelled.state == CANCELLED
     assert len({cancelled.id, retries[0].id, retries[1].id, third.id}) == 4
-    assert [retries[0].retry_of, retries[1].retry_of, third.retry_of] == [
+    assert [each.generation.retry_of for each in (*retries, third)] == [
         cancelled.id,
         cancelled.id,
         retries[0].id,

@@ -18,6 +18,7 @@ from avatar_creator import (
     AvatarCreator,
     ErrorReason,
     Generation,
+    GenerationHandle,
     InvalidArgumentError,
     NotFoundError,
     Resource,
@@ -81,7 +82,7 @@ def ids_of(avatars: list[Avatar]) -> list[str]:
     return [avatar.id for avatar in avatars]
 
 
-def wait_for_end(client: AvatarCreator, generation: Generation) -> Generation:
+def wait_for_end(client: AvatarCreator, generation: GenerationHandle) -> Generation:
     """Wait for the last state of a generation."""
     *_, last = client.generations.watch(generation.id, timeout=30.0)
     return last
@@ -275,7 +276,7 @@ def test_a_repeated_request_with_the_references_in_another_order_is_refused(
     def create(chosen: list[str]) -> Generation:
         return client.generations.create(
             project_id, "a woman", reference=chosen, request_id=request_id, **SIZE
-        )
+        ).generation
 
     assert create(references).id == create(references).id
     with pytest.raises(AlreadyExistsError) as refusal:

@@ -17,6 +17,7 @@ from avatar_creator import (
     SkinTone,
     Style,
 )
+from tests.support.generations import final_state
 from tests.support.presence import present
 
 BASE = {
@@ -47,13 +48,15 @@ def draw(shared_client: AvatarCreator) -> Draw:
     project = shared_client.projects.create("Sketches")
 
     def draw(seed: int, **attributes: int) -> str:
-        generation = shared_client.generations.create_and_wait(
-            project.id,
-            prompt="portrait",
-            attributes=Attributes(**attributes),  # type: ignore[arg-type]
-            width=256,
-            height=320,
-            seed=seed,
+        generation = final_state(
+            shared_client.generations.create(
+                project.id,
+                prompt="portrait",
+                attributes=Attributes(**attributes),  # type: ignore[arg-type]
+                width=256,
+                height=320,
+                seed=seed,
+            )
         )
         image = shared_client.avatars.get(present(generation.avatar_id)).image
         assert (image.width, image.height) == (256, 320)

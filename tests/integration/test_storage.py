@@ -10,7 +10,7 @@ import pytest
 from avatar_creator import ImageVariant, NotFoundError
 from tests import pictures
 from tests.contract.calls import Calls, refusal
-from tests.support.generations import COMPLETED, SMALLEST
+from tests.support.generations import COMPLETED, SMALLEST, final_state
 from tests.support.object_storage import ObjectStorage
 from tests.support.presence import present
 from tests.support.service import Deployment
@@ -37,8 +37,8 @@ def test_pictures_in_a_bucket_are_downloaded_and_removed(
         project = client.projects.create("Bucket")
         uploaded = client.avatars.upload(project.id, SKETCH, name="Sarah")
         assert not uploaded.thumbnail_pending
-        generation = client.generations.create_and_wait(
-            project.id, "a calm man", width=SMALLEST, height=SMALLEST, timeout=20.0
+        generation = final_state(
+            client.generations.create(project.id, "a calm man", width=SMALLEST, height=SMALLEST, timeout=20.0)
         )
         assert generation.state == COMPLETED
         for avatar_id in (uploaded.id, generation.avatar_id):

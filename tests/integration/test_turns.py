@@ -188,7 +188,7 @@ async def test_a_retried_generation_keeps_its_priority(town: Town) -> None:
     client = town.studios["A"].client
     await client.generations.cancel(town.id_of("A1"))
 
-    assert (await client.generations.retry(town.id_of("A1"))).priority == BULK
+    assert (await client.generations.retry(town.id_of("A1"))).generation.priority == BULK
 
 
 async def test_a_user_written_by_a_version_without_turns_gets_a_turn(town: Town) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,8 @@ import psycopg2
 import pytest
 
 from avatar_creator import GenerationPriority
+from avatar_creator_server.database.compiled_queries import Statement
+from avatar_creator_server.database.postgresql import Postgresql
 from tests import pictures
 from tests.support.doctor import checks_of
 from tests.support.generations import row_of
@@ -38,6 +40,12 @@ _GUIDE = Path(__file__).parents[2] / "docs" / "operations.md"
 OTHERS = 2000
 ROWS = 20_000
 OWN = 500
+MOST_READ = 100
+"""Rows that a step of a claim reads: the first ones of the candidates."""
+CLAIMS_OF_TURN = 4
+"""Claims of which the last one is for a waiting user."""
+CLAIM_FORMS = 4
+"""Urgent, waiting, lost, and of any user."""
 
 
 @pytest.fixture(params=["embedded", "distributed"])
@@ -300,25 +308,47 @@ class LongQueue:
         copy_row(self._deployment, "avatar_generations", {"id": generation.id}, copies)
         turns = [{"user_id": f"other-{number}"} for number in range(OTHERS)]
         copy_row(self._deployment, "claim_turns", {"user_id": user_id}, turns)
-        self._deployment.execute("ANALYZE")
 
     def record(self) -> None:
         """Record the statements from now on."""
-        run: Any = peewee.Database.execute_sql
+        kind: Any = peewee.Database if self._deployment.is_embedded else Postgresql
+        run, run_together = kind.execute_sql, Postgresql.execute_together
 
         def recorded(database: Any, sql: str, params: Any = None) -> Any:
             self._statements[sql] = params
             return run(database, sql, params)
 
-        self._monkeypatch.setattr(peewee.Database, "execute_sql", recorded)
+        def recorded_together(database: Any, statements: Sequence[Statement]) -> Any:
+            self._statements |= {statement.sql: statement.values for statement in statements}
+            return run_together(database, statements)
+
+        self._monkeypatch.setattr(kind, "execute_sql", recorded)
+        self._monkeypatch.setattr(Postgresql, "execute_together", recorded_together)
 
     def plans(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """Yield each recorded query of the queue with its plan."""
-        self._monkeypatch.undo()
         explain = "EXPLAIN QUERY PLAN" if self._deployment.is_embedded else "EXPLAIN (ANALYZE, FORMAT JSON)"
+        for sql, params in self._queries():
+            yield sql, self._deployment.execute(f"{explain} {sql}", *params)
+
+    def kept_plans(self, mode: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each recorded query with the plan that PostgreSQL keeps for it in a `plan_cache_mode`."""
+        with closing(psycopg2.connect(self._deployment.settings["DATABASE_URL"])) as connection:
+            cursor = connection.cursor()
+            cursor.execute(f"SET plan_cache_mode = {mode}")
+            for sql, params in self._queries():
+                cursor.execute(f"PREPARE kept AS {sql}" % tuple(f"${n + 1}" for n in range(len(params))))
+                call = f"EXECUTE kept ({', '.join(['%s'] * len(params))})" if params else "EXECUTE kept"
+                cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {call}", params)
+                [[[plan]]] = cursor.fetchall()
+                yield sql, plan["Plan"]
+                cursor.execute("DEALLOCATE kept")
+
+    def _queries(self) -> Iterator[tuple[str, Sequence[Any]]]:
+        self._monkeypatch.undo()
         for sql, params in self._statements.items():
             if sql.startswith("SELECT") and re.search("user_queues|avatar_generations", sql):
-                yield sql, self._deployment.execute(f"{explain} {sql}", *(params or ()))
+                yield sql, params or ()
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -338,6 +368,7 @@ async def test_claims_and_places_do_not_read_a_long_queue(
 ) -> None:
     queue = LongQueue(studios[0], monkeypatch)
     await queue.fill()
+    studios[0].service.deployment.execute("ANALYZE")
     queue.record()
     client = studios[0].client
     page = [generation async for generation in client.generations.list(page_size=OWN)]
@@ -370,3 +401,42 @@ async def test_claims_and_places_do_not_read_a_long_queue(
     by_state = {"avatar_generations_user_state"} if studios[0].service.deployment.is_embedded else set()
     assert "user_queues_turns" in used
     assert used & ({"avatar_generations_queued"} | by_state)
+
+
+async def test_a_claim_reads_no_long_queue_however_old_the_statistics_are(
+    distributed: Deployment, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for table in ("avatar_generations", "user_queues", "claim_turns"):
+        distributed.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+    async with InProcessService.serving(distributed) as service, service.client(user) as client:
+        queue = LongQueue(Studio(service, client, (await client.projects.create("Queue")).id), monkeypatch)
+        await queue.fill()
+        queue.record()
+        provider = ScriptedProvider()
+        provider.max_concurrency = 1
+        async with service.working(provider):
+            for _ in range(CLAIMS_OF_TURN):
+                (await provider.next_drawing()).fail(RuntimeError("once"))
+        with closing(psycopg2.connect(distributed.settings["DATABASE_URL"])) as other:
+            other.cursor().execute("SELECT 1 FROM claim_turns FOR UPDATE")
+            async with service.working(provider):
+                await provider.next_drawing()
+
+    def require_few_rows(statistics: str, most: int = MOST_READ) -> None:
+        for mode in ("force_custom_plan", "force_generic_plan"):
+            plans = dict(queue.kept_plans(mode))
+            assert sum("SKIP LOCKED" in sql for sql in plans) >= CLAIM_FORMS
+            for sql, plan in plans.items():
+                for node in nodes(plan):
+                    if node.get("Relation Name") in ("avatar_generations", "claim_turns"):
+                        assert rows_read(node) <= most, (statistics, mode, node, sql)
+
+    pending = "WHERE state = 'pending'"
+    # PostgreSQL sorts the queues then, and needs the first generation of each.
+    require_few_rows("none", most=OTHERS + 1)
+    distributed.execute(f"UPDATE avatar_generations SET due_time = NULL {pending}")
+    distributed.execute("ANALYZE")
+    distributed.execute(f"UPDATE avatar_generations SET due_time = update_time {pending}")
+    require_few_rows("older than the queue")
+    distributed.execute("ANALYZE")
+    require_few_rows("new")

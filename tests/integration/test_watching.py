@@ -48,9 +48,11 @@ class Studio:
 
     async def create_generation(self) -> Generation:
         """Create a generation of a small picture."""
-        return await self.client.generations.create(
-            self.project_id, "a portrait", width=SMALLEST, height=SMALLEST
-        )
+        return (
+            await self.client.generations.create(
+                self.project_id, "a portrait", width=SMALLEST, height=SMALLEST
+            )
+        ).generation
 
     def watch(self, generation_id: str, known_revision: int = 0) -> asyncio.Task[Watched]:
         """Watch on another thread, and read every state at once."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,9 +33,11 @@ class Studio:
 
     async def create_generation(self, project_id: str = "") -> Generation:
         """Create a generation of a small picture."""
-        return await self.client.generations.create(
-            project_id or self.project_id, "a portrait", width=SMALLEST, height=SMALLEST
-        )
+        return (
+            await self.client.generations.create(
+                project_id or self.project_id, "a portrait", width=SMALLEST, height=SMALLEST
+            )
+        ).generation
 
     async def cancel(self, generation: Generation) -> Generation:
         """Cancel a generation and return its state."""
@@ -91,7 +92,7 @@ async def test_a_known_state_is_not_sent_but_a_final_state_always_is(studio: Stu
     ended = await studio.cancel(ended)
     targets = {known.id: known.revision, ended.id: ended.revision + 7, unknown.id: 0}
 
-    async with aclosing(studio.client.generations.watch_many(targets, timeout=TIMEOUT_SECONDS)) as states:
+    async with studio.client.generations.watch_many(targets, timeout=TIMEOUT_SECONDS) as states:
         first = [await anext(states) for _ in range(2)]
         last = [await studio.cancel(known), await studio.cancel(unknown)]
         rest = [state async for state in states]
@@ -133,7 +134,7 @@ async def test_the_watch_of_a_project_sends_unfinished_generations_then_changes_
     await studio.create_generation(elsewhere.id)
     watch = studio.client.generations.watch_many(project=studio.project_id, timeout=TIMEOUT_SECONDS)
 
-    async with aclosing(watch) as states:
+    async with watch as states:
         assert [await anext(states) for _ in unfinished] == unfinished
         changed = await studio.cancel(unfinished[0])
         assert await anext(states) == changed
@@ -151,7 +152,7 @@ async def test_changes_without_an_event_are_reread_and_earlier_ends_are_not_sent
     await studio.cancel(ended_before)
     watch = studio.client.generations.watch_many(project=studio.project_id, timeout=TIMEOUT_SECONDS)
 
-    async with aclosing(watch) as states:
+    async with watch as states:
         assert (await anext(states)).id == unfinished.id
         received = []
         for _ in range(2):
@@ -173,7 +174,7 @@ async def test_a_watch_resumes_without_a_gap(studio: Studio) -> None:
         project=studio.project_id, changed_since=since, timeout=TIMEOUT_SECONDS
     )
 
-    async with aclosing(watch) as states:
+    async with watch as states:
         received = [await anext(states) for _ in range(3)]
 
     assert [(state.id, state.state) for state in received] == [
@@ -201,7 +202,7 @@ async def test_a_watch_that_breaks_after_any_message_resumes_without_a_gap(studi
         watch = studio.client.generations.watch_many(
             project=studio.project_id, changed_since=since, timeout=TIMEOUT_SECONDS
         )
-        async with aclosing(watch) as states:
+        async with watch as states:
             async for state in states:
                 if state.id not in received:
                     break
@@ -217,7 +218,7 @@ async def test_the_watch_of_a_user_has_all_projects_but_no_other_user(studio: St
     unfinished = [await studio.create_generation(), await studio.create_generation(elsewhere.id)]
     watch = studio.client.generations.watch_many(timeout=TIMEOUT_SECONDS)
 
-    async with studio.service.client(f"not-{user}") as other, aclosing(watch) as states:
+    async with studio.service.client(f"not-{user}") as other, watch as states:
         assert [await anext(states) for _ in unfinished] == unfinished
         strangers = await other.projects.create("Not watched")
         await other.generations.create(strangers.id, "a portrait", width=SMALLEST, height=SMALLEST)
@@ -240,9 +241,8 @@ async def test_the_watch_of_a_user_resumes_without_a_gap(studio: Studio) -> None
     missed = await studio.cancel(await studio.create_generation(elsewhere.id))
     since = seen.update_time
 
-    async with aclosing(
-        studio.client.generations.watch_many(changed_since=since, timeout=TIMEOUT_SECONDS)
-    ) as states:
+    watch = studio.client.generations.watch_many(changed_since=since, timeout=TIMEOUT_SECONDS)
+    async with watch as states:
         received = [await anext(states) for _ in range(3)]
 
     assert [(state.id, state.state) for state in received] == [
@@ -256,7 +256,7 @@ async def test_the_watch_of_a_user_goes_on_when_a_project_is_deleted(studio: Stu
     deleted = await studio.client.projects.create("Deleted")
     gone = await studio.create_generation(deleted.id)
 
-    async with aclosing(studio.client.generations.watch_many(timeout=TIMEOUT_SECONDS)) as states:
+    async with studio.client.generations.watch_many(timeout=TIMEOUT_SECONDS) as states:
         assert (await anext(states)).id == gone.id
         await studio.client.projects.delete(deleted.id)
         new = await studio.create_generation()

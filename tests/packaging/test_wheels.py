@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import zipfile
 from collections.abc import Iterable
@@ -88,7 +89,11 @@ def test_the_service_works_next_to_an_app_with_common_package_names(
     run(*install, write_wheel(tmp_path, "dummy_app", COMMON_NAMES), folder=tmp_path)
 
     version = run(command, "--version", folder=app)
-    doctor = run("env", f"PYTHONPATH={app}", command, "doctor", folder=app)
+    # No service has run here, so it fails.
+    environment_with_app = {**os.environ, "PYTHONPATH": str(app)}
+    doctor = child_process.run(
+        [command, "doctor"], timeout=COMMAND_SECONDS, directory=app, environment=environment_with_app
+    ).stdout
     demo = run("env", f"PYTHONPATH={app}", command, "demo", "--folder", "pictures", folder=app)
     owners = run(
         python,

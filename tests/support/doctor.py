@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_CHECK = re.compile(r"^(\w+): (ok|warning|failed)\n  found: (.+)\n(?:  fix: (.+)\n)?", re.MULTILINE)
+_CHECK = re.compile(r"^(\w+): (ok|warning|unknown|failed)\n  found: (.+)\n(?:  fix: (.+)\n)?", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class Check:
     """One check of the report."""
 
     result: str
-    """`ok`, `warning` or `failed`."""
+    """`ok`, `warning`, `unknown` or `failed`."""
     found: str
     fix: str
     """Advice; empty if there is none."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from avatar_creator import AttemptOutcome, AvatarCreator, Generation, GenerationState
+from avatar_creator import AttemptOutcome, AvatarCreator, Generation, GenerationHandle, GenerationState
 from tests.support.service import Deployment
 
 COMPLETED = GenerationState.COMPLETED
@@ -19,6 +19,12 @@ LARGEST = 1440
 """Maximum side of a picture in pixels. The provider `sketch` draws it in about half a second."""
 SMALLEST = 256
 """Minimum side of a picture in pixels."""
+
+
+def final_state(handle: GenerationHandle, *, timeout: float = 60.0) -> Generation:
+    """Wait until the generation has made its avatar, and return its final state."""
+    handle.wait(timeout=timeout)
+    return handle.generation
 
 
 def row_of(deployment: Deployment, generation_id: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A TCP proxy between the service and its database or Redis. It can drop all data or cut a connection."""
+"""A TCP proxy in front of the database, Redis or the service. It can drop all data or cut a connection."""
 
 from __future__ import annotations
 
@@ -47,6 +47,12 @@ class Proxy:
             for connection in self._connections:
                 connection.forgotten = True
 
+    def cut_connections(self) -> None:
+        """Close the existing connections. New connections work."""
+        with self._lock:
+            for connection in list(self._connections):
+                connection.close()
+
     def cut_commit_after(self, statement: bytes) -> None:
         """Cut the next connection that commits after a statement with this text.
 
@@ -58,9 +64,7 @@ class Proxy:
         """Close everything."""
         self._listener.close()
         self.recover()
-        with self._lock:
-            for connection in list(self._connections):
-                connection.close()
+        self.cut_connections()
 
     def _accept(self) -> None:
         while True:

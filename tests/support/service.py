@@ -277,7 +277,8 @@ class Deployment:
 
     def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the service, such as `token --user sarah`, with this deployment's settings."""
-        return run_command(*arguments, settings=self.settings, directory=self.directory)
+        settings = {"LISTEN_ADDRESS": self.target, **self.settings}
+        return run_command(*arguments, settings=settings, directory=self.directory)
 
     def close(self) -> None:
         """Kill every process that still runs."""

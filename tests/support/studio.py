@@ -25,9 +25,11 @@ class Studio:
 
     async def create_generation(self, **options: Any) -> Generation:
         """Create a generation of a small picture."""
-        return await self.client.generations.create(
-            self.project_id, "a portrait", width=SMALLEST, height=SMALLEST, **options
-        )
+        return (
+            await self.client.generations.create(
+                self.project_id, "a portrait", width=SMALLEST, height=SMALLEST, **options
+            )
+        ).generation
 
     async def wait_for(self, generation_id: str, condition: Callable[[Generation], bool]) -> Generation:
         """Wait for a state that meets `condition`, and return it."""

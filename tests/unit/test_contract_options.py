@@ -89,6 +89,7 @@ def facts() -> dict[str, tuple[int, CallFacts]]:
             method.options.Extensions[call_facts],
         )
         for file in contract_files().file
+        if file.package == "avatar_creator.v1"
         for service in file.service
         for method in service.method
     }

@@ -62,6 +62,16 @@ def test_comments_link_to_the_fields_rpcs_and_reasons_that_they_name(contract: C
     assert "(avatar-project-service.md#CreateProjectRequest.request_id)" in pages["usage-service.md"]
 
 
+def test_types_of_other_projects_link_to_their_documentation(contract: Contract) -> None:
+    pages = contract.pages()
+
+    assert (
+        "[`google.protobuf.FieldMask`](https://protobuf.dev/reference/protobuf/google.protobuf/#field-mask)"
+        in pages["avatar-service.md"]
+    )
+    assert "[`google.type.Date`](../third-party-protos.md)" in "".join(pages.values())
+
+
 def test_links_of_a_guide_lead_to_the_pages_and_copies_on_the_site(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "deploy").mkdir()

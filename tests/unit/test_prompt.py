@@ -72,7 +72,7 @@ def test_a_generation_has_the_example_word_for_word(shared_client: AvatarCreator
         attributes=AttributesValue(gender="female", ethnicity="asian", style="professional"),
         width=256,
         height=256,
-    )
+    ).generation
 
     assert generation.enhanced_prompt == EXAMPLE
     assert generation.negative_prompt == NEGATIVE
@@ -92,7 +92,7 @@ def test_headwear_is_in_the_prompt_of_a_generation(shared_client: AvatarCreator)
         attributes={"headwear": "peci"},
         width=256,
         height=256,
-    )
+    ).generation
 
     assert generation.enhanced_prompt == f"wearing a peci, a portrait, {PLAIN}"
 

@@ -37,6 +37,8 @@ __all__ = [
     "AppUsageSummary",
     "AsyncAvatarCreator",
     "AsyncAvatars",
+    "AsyncGenerationGroup",
+    "AsyncGenerationHandle",
     "AsyncGenerations",
     "AsyncItems",
     "AsyncOperations",
@@ -45,6 +47,7 @@ __all__ = [
     "AsyncProjects",
     "AsyncToken",
     "AsyncUsage",
+    "AsyncWatch",
     "AttemptOutcome",
     "Attributes",
     "AttributesFields",
@@ -76,6 +79,8 @@ __all__ = [
     "GenerationEndedError",
     "GenerationFailedError",
     "GenerationFailure",
+    "GenerationGroup",
+    "GenerationHandle",
     "GenerationLimits",
     "GenerationOptions",
     "GenerationOrder",
@@ -97,6 +102,7 @@ __all__ = [
     "OpenedProject",
     "Operations",
     "OutOfRangeError",
+    "Outcome",
     "Page",
     "PermissionDeniedError",
     "Persona",
@@ -115,6 +121,7 @@ __all__ = [
     "QueueRoute",
     "QuotaViolation",
     "Recipe",
+    "ReconnectEvent",
     "RecordedUsage",
     "Reproduction",
     "RequestEvent",
@@ -137,6 +144,7 @@ __all__ = [
     "UserActivity",
     "UserLimits",
     "UserOrder",
+    "Watch",
     "Worker",
     "WorkerState",
     "__version__",
@@ -147,21 +155,25 @@ if TYPE_CHECKING:
     from avatar_creator._async.client import AsyncAvatarCreator
     from avatar_creator._async.connection import AsyncToken
     from avatar_creator._async.generations import AsyncGenerations
+    from avatar_creator._async.handles import AsyncGenerationGroup, AsyncGenerationHandle
     from avatar_creator._async.items import AsyncItems
     from avatar_creator._async.operations import AsyncOperations
     from avatar_creator._async.presets import AsyncPersonas, AsyncPresets
     from avatar_creator._async.projects import AsyncProjects
     from avatar_creator._async.usage import AsyncUsage
+    from avatar_creator._async.watches import AsyncWatch
     from avatar_creator._requests.calls import Page
     from avatar_creator._sync.avatars import Avatars
     from avatar_creator._sync.client import AvatarCreator
     from avatar_creator._sync.connection import Token
     from avatar_creator._sync.generations import Generations
+    from avatar_creator._sync.handles import GenerationGroup, GenerationHandle
     from avatar_creator._sync.items import Items
     from avatar_creator._sync.operations import Operations
     from avatar_creator._sync.presets import Personas, Presets
     from avatar_creator._sync.projects import Projects
     from avatar_creator._sync.usage import Usage
+    from avatar_creator._sync.watches import Watch
     from avatar_creator.enums import (
         AgeRange,
         AttemptOutcome,
@@ -184,7 +196,8 @@ if TYPE_CHECKING:
         UserOrder,
         WorkerState,
     )
-    from avatar_creator.hooks import RequestEvent, ResponseEvent
+    from avatar_creator.hooks import ReconnectEvent, RequestEvent, ResponseEvent
+    from avatar_creator.outcomes import Outcome
     from avatar_creator.parameters import GenerationParameters
     from avatar_creator.pictures import Picture, UploadProgress
     from avatar_creator.retries import Backoff
@@ -233,6 +246,8 @@ if TYPE_CHECKING:
 _LAZY = {
     "AsyncAvatarCreator": "_async.client",
     "AsyncAvatars": "_async.avatars",
+    "AsyncGenerationGroup": "_async.handles",
+    "AsyncGenerationHandle": "_async.handles",
     "AsyncGenerations": "_async.generations",
     "AsyncItems": "_async.items",
     "AsyncOperations": "_async.operations",
@@ -241,23 +256,29 @@ _LAZY = {
     "AsyncProjects": "_async.projects",
     "AsyncToken": "_async.connection",
     "AsyncUsage": "_async.usage",
+    "AsyncWatch": "_async.watches",
     "AvatarCreator": "_sync.client",
     "Avatars": "_sync.avatars",
     "Backoff": "retries",
+    "GenerationGroup": "_sync.handles",
+    "GenerationHandle": "_sync.handles",
     "GenerationParameters": "parameters",
     "Generations": "_sync.generations",
     "Items": "_sync.items",
     "Operations": "_sync.operations",
+    "Outcome": "outcomes",
     "Page": "_requests.calls",
     "Personas": "_sync.presets",
     "Picture": "pictures",
     "Presets": "_sync.presets",
     "Projects": "_sync.projects",
+    "ReconnectEvent": "hooks",
     "RequestEvent": "hooks",
     "ResponseEvent": "hooks",
     "Token": "_sync.connection",
     "UploadProgress": "pictures",
     "Usage": "_sync.usage",
+    "Watch": "_sync.watches",
     **dict.fromkeys(
         (
             "AgeRange",

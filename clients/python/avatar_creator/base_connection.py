@@ -6,8 +6,8 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any, Self, TypeAlias
 
-from avatar_creator.errors import CallCancelledError
-from avatar_creator.hooks import Attempts
+from avatar_creator.errors import AvatarCreatorError, CallCancelledError
+from avatar_creator.hooks import Attempts, OnReconnect, ReconnectEvent
 from avatar_creator.options import CallOptions
 from avatar_creator.retries import CallRetries, Reconnects
 from avatar_creator.rpcs import Rpc
@@ -32,12 +32,10 @@ class BaseConnection:
         """Options of the calls."""
         return self._options
 
-    def at_most(self, timeout: float) -> float:
-        """Return the default deadline of a call that is one step of a task with this timeout, in seconds."""
-        return min(self._options.timeout, timeout)
-
-    def countdown(self, timeout: float) -> Callable[[], float]:
-        """Return a function that returns how many of these seconds are left."""
+    def countdown(self, timeout: float | None) -> Callable[[], float | None]:
+        """Return a function that returns how many of these seconds are left; None for no limit."""
+        if timeout is None:
+            return lambda: None
         deadline = self._clock() + timeout
         return lambda: max(0.0, deadline - self._clock())
 
@@ -74,6 +72,15 @@ class BaseConnection:
             resource=resume.resource,
             renews_token=renews_token,
         )
+
+    def _delay_after(
+        self, error: AvatarCreatorError, reconnects: Reconnects, on_reconnect: OnReconnect | None
+    ) -> float:
+        """Return the seconds before the next connection of a watch, after its function has learned of it."""
+        delay = reconnects.delay_after(error)
+        if on_reconnect is not None:
+            on_reconnect(ReconnectEvent(reconnects.failures, error, delay))
+        return delay
 
     def _attempts(self, rpc: Rpc[Any], request: Any = None) -> Attempts:
         return Attempts(

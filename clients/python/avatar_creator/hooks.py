@@ -52,6 +52,22 @@ OnResponse: TypeAlias = Callable[[ResponseEvent], object]
 """Function that the client calls after an attempt has ended."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReconnectEvent:
+    """A watch has lost its connection and is about to connect again."""
+
+    attempt: int
+    """Number of the new connection since the last message, from 1."""
+    error: AvatarCreatorError
+    """Error that ended the last connection, or that prevented it."""
+    delay: float
+    """Seconds that the watch waits before it connects."""
+
+
+OnReconnect: TypeAlias = Callable[[ReconnectEvent], object]
+"""Function that a watch calls each time before it connects again."""
+
+
 class Attempts:
     """Attempts of one logical call, and the hooks that see them."""
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from avatar_creator.enums import GenerationPriority, GenerationPriorityWord
+from avatar_creator.pictures import Picture
 from avatar_creator.values import (
     Attributes,
     AttributesFields,
@@ -45,9 +46,10 @@ class GenerationParameters(TypedDict, total=False):
         preset: Preset, or its id, that fills the prompt, and the fields of persona and attributes that are
             left out.
         persona_example: Persona example, or its id, that fills the fields of the persona that are left out.
-        reference: Avatar to start from, or its id; the service uses its picture. A list of 1 to 8 different
-            avatars or ids gives several pictures of the same person; the service's route says how many it
-            takes.
+        reference: Avatar to start from, or its id; the service uses its picture. A picture (the path of a
+            file, bytes, an open file, or an image of Pillow) is first uploaded to the project, where it stays
+            as an avatar; a text is an id if it is a UUID, and a path otherwise. A list of 1 to 8 different
+            references gives several pictures of the same person; the service's route says how many it takes.
         reference_strength: Allowed distance from the reference's picture, above 0 and at most 1; 0.6 if
             not given.
         priority: Urgency of the generation; None means normal.
@@ -66,6 +68,6 @@ class GenerationParameters(TypedDict, total=False):
     omit_recipe: bool
     preset: Preset | str
     persona_example: PersonaExample | str
-    reference: Avatar | str | Sequence[Avatar | str]
+    reference: Avatar | Picture | Sequence[Avatar | Picture]
     reference_strength: float
     priority: GenerationPriority | GenerationPriorityWord | None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from avatar_creator.errors import DataLossError
 from avatar_creator.v1.avatar_pb2 import Image
@@ -22,20 +22,52 @@ from avatar_creator.v1.avatar_service_pb2 import (
 CHUNK_BYTES = 128 * 1024
 """Size of every upload chunk except the last; the contract recommends 64 to 256 KiB."""
 
-Picture: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
-"""A picture to upload: the path of a file, its bytes, or a file open for reading in binary mode."""
+_NAME_CHARACTERS = 120
+"""Longest name of an avatar."""
+
+_MODES_OF_PNG = frozenset({"1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"})
+"""Modes of Pillow that its PNG writer takes: https://pillow.readthedocs.io/en/stable/handbook/image-file-formats.html#png"""
+
+_SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
+"""Suffix of a file with a picture of this media type."""
+
+
+@runtime_checkable
+class PillowImage(Protocol):
+    """An image of Pillow (`PIL.Image.Image`), which this package does not import."""
+
+    @property
+    def mode(self) -> str: ...
+
+    def convert(self, mode: str, /) -> Any: ...
+
+    def save(self, fp: Any, format: str, /) -> None: ...
+
+
+Picture: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | PillowImage
+"""A picture to upload: the path of a file, its bytes, a file open for reading in binary mode, or an image of
+Pillow, which is sent as PNG."""
 
 UploadProgress: TypeAlias = Callable[[int, int | None], None]
 """Function called with the bytes sent and the total bytes; None if a file object has no known size."""
 
 
 class PictureSource:
-    """A picture to upload, from a path, bytes or a file object."""
+    """A picture to upload, from a path, bytes, a file object or an image of Pillow."""
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
-        self.resendable = isinstance(picture, str | os.PathLike | bytes)
+        self.resendable = isinstance(picture, str | os.PathLike | bytes | PillowImage)
         """True if the picture can be read twice. A file object may be a pipe."""
+
+    @property
+    def name(self) -> str:
+        """Name of the picture's file without its folder and suffix; empty if it has no file."""
+        picture = self._picture
+        if not isinstance(picture, str | os.PathLike):
+            # A file object has a name, and an image of Pillow the name of the file that it was read from.
+            picture = getattr(picture, "filename", None) or getattr(picture, "name", None) or ""
+        return Path(picture).stem[:_NAME_CHARACTERS].strip() if isinstance(picture, str | os.PathLike) else ""
 
     def open(self) -> AbstractContextManager[BinaryIO]:
         """Open the picture at its first byte. Leaving the context closes only a file that was opened here."""
@@ -43,7 +75,22 @@ class PictureSource:
             return BytesIO(self._picture)
         if isinstance(self._picture, str | os.PathLike):
             return Path(self._picture).open("rb")
+        if isinstance(self._picture, PillowImage):
+            return BytesIO(_png(self._picture))
         return nullcontext(self._picture)
+
+
+def is_picture(given: object) -> bool:
+    """Return whether an argument is a picture that can be uploaded."""
+    return isinstance(given, str | os.PathLike | bytes | PillowImage) or hasattr(given, "read")
+
+
+def _png(image: PillowImage) -> bytes:
+    file = BytesIO()
+    if image.mode not in _MODES_OF_PNG:
+        image = image.convert("RGB")
+    image.save(file, "PNG")
+    return file.getvalue()
 
 
 def total_bytes(file: BinaryIO) -> int | None:
@@ -77,6 +124,15 @@ def upload_messages(
                 on_progress(sent, total)
 
 
+class DownloadedPicture(NamedTuple):
+    """A picture that has arrived whole."""
+
+    data: bytes
+    """Bytes of the picture."""
+    suffix: str
+    """Suffix of a file for it, for example `.png`; empty for a media type that this client does not know."""
+
+
 class ReceivedPicture:
     """A download in progress, message by message."""
 
@@ -103,7 +159,7 @@ class ReceivedPicture:
                     f"more than the {self._metadata.size_bytes} announced bytes arrived; download it again"
                 )
 
-    def verified(self) -> bytes:
+    def verified(self) -> DownloadedPicture:
         """Return the whole picture after checking its size and SHA-256.
 
         Raises:
@@ -117,7 +173,12 @@ class ReceivedPicture:
             )
         if hashlib.sha256(self._data).hexdigest() != self._metadata.sha256:
             raise DataLossError("the SHA-256 of the picture is not the announced one; download it again")
-        return bytes(self._data)
+        return DownloadedPicture(bytes(self._data), _SUFFIXES.get(self._metadata.content_type, ""))
+
+
+def make_folder(folder: Path) -> None:
+    """Create the folder of downloads, unless it exists."""
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def save(data: bytes, path: Path) -> None:

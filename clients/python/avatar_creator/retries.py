@@ -173,6 +173,11 @@ class Reconnects:
         """Return the seconds left for the next connection; None if there is no limit."""
         return None if self._deadline is None else max(0.0, self._deadline - self._clock())
 
+    @property
+    def failures(self) -> int:
+        """Number of failures since the last message."""
+        return self._failures
+
     def progressed(self) -> None:
         """Forget earlier failures, because a message arrived."""
         self._failures = 0

@@ -15,12 +15,8 @@ from avatar_creator import rpcs
 from avatar_creator._requests import generations as requests
 from avatar_creator._requests.fields import id_of, ids_of, timestamp
 from avatar_creator.enums import GenerationState
-from avatar_creator.errors import (
-    GenerationCancelledError,
-    GenerationFailedError,
-    Resource,
-    UnavailableError,
-)
+from avatar_creator.errors import Resource, UnavailableError
+from avatar_creator.handles import AnyGeneration
 from avatar_creator.rpcs import Rpc
 from avatar_creator.v1.generation_pb2 import Generation as GenerationMessage
 from avatar_creator.values import Generation, Project
@@ -163,13 +159,13 @@ class EndlessWatch(ResumePoint):
         return False
 
 
-def one_generation(generation: Generation | str, known_revision: int) -> ResumePoint:
+def one_generation(generation: AnyGeneration, known_revision: int) -> ResumePoint:
     """Return the start of a watch on one generation."""
     return OneGeneration(id_of("generation", Generation, generation), known_revision)
 
 
 def resume_point(
-    targets: Iterable[Generation | str] | Mapping[str, int] | None,
+    targets: Iterable[AnyGeneration] | Mapping[str, int] | None,
     project: Project | str,
     group_id: str,
     user_id: str,
@@ -179,7 +175,7 @@ def resume_point(
     """Return the start of a watch on several generations.
 
     Args:
-        targets: Generations or their ids, or a mapping of ids to the highest revisions seen; None for none.
+        targets: Generations, handles or ids, or a mapping of ids to the highest revisions seen; or None.
         project: The project to watch, or its id; empty for none.
         group_id: The group of variations to watch; empty for none.
         user_id: The user to watch; empty for the caller, if none of the other three is given.
@@ -213,17 +209,3 @@ def resume_point(
 def stream_ended_early() -> UnavailableError:
     """Return the error of a stream that closed with OK too early, which counts as a lost connection."""
     return UnavailableError("the service closed the watch before the generation ended; watch it again")
-
-
-def completed(generation: Generation) -> Generation:
-    """Return the ended generation if it made an avatar.
-
-    Raises:
-        GenerationFailedError: The generation failed.
-        GenerationCancelledError: The generation was cancelled.
-    """
-    if generation.state == GenerationState.FAILED:
-        raise GenerationFailedError(generation)
-    if generation.state == GenerationState.CANCELLED:
-        raise GenerationCancelledError(generation)
-    return generation

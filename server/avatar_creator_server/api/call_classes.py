@@ -24,6 +24,7 @@ class CallClass(StrEnum):
 
 _CLASS_OF_PATH = {
     "/grpc.health.v1.Health/Watch": CallClass.ANONYMOUS_STREAM,
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": CallClass.ANONYMOUS_STREAM,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": CallClass.ANONYMOUS_STREAM,
 }
 

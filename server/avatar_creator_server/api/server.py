@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import resource
-import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
-    contextmanager,
     nullcontext,
     suppress,
 )
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 import avatar_creator_server
 from avatar_creator.v1 import (
@@ -50,15 +45,19 @@ from avatar_creator_server.api.servicers.health import HealthService
 from avatar_creator_server.api.servicers.operations import OperationsService
 from avatar_creator_server.api.servicers.presets import PresetService
 from avatar_creator_server.api.servicers.projects import ProjectService
+from avatar_creator_server.api.servicers.reflection import SERVICE_NAMES as REFLECTION_NAMES
+from avatar_creator_server.api.servicers.reflection import ReflectionService
 from avatar_creator_server.api.servicers.usage import UsageService
 from avatar_creator_server.api.tokens import TokenVerifier
 from avatar_creator_server.api.transfers import Transfers
 from avatar_creator_server.core import Core
-from avatar_creator_server.operations.listening import listen_error, require_own_address
+from avatar_creator_server.database.connection import Database
+from avatar_creator_server.operations.database_lock import locked
+from avatar_creator_server.operations.listening import listen_error, probe_socket_error, require_own_address
 from avatar_creator_server.operations.metrics_exporter import QueueCollector, serve_metrics
 from avatar_creator_server.operations.server_process import ServerProcess
+from avatar_creator_server.operations.start_up import SERVER_CHECKS, StartUp, StartUpCheck, require_all
 from avatar_creator_server.settings import Settings, SettingsError, system_reason
-from avatar_creator_server.settings.database_urls import sqlite_path
 from avatar_creator_server.shared.memory import MemoryReturn, collect_less_often
 
 if TYPE_CHECKING:
@@ -210,10 +209,7 @@ class AvatarServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
         if core.settings.reflection == "on":
-            names = (*SERVICE_NAMES, health_name, reflection.SERVICE_NAME)
-            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
-                reflection.aio.ReflectionServicer(names), server
-            )
+            ReflectionService((*SERVICE_NAMES, health_name, *REFLECTION_NAMES)).add_to_server(server)
         handlers.require_all()
         return handlers
 
@@ -244,9 +240,7 @@ class AvatarServer:
         try:
             self._server.add_insecure_port(self._backlog.address)
         except RuntimeError as error:
-            raise SettingsError(
-                f"cannot create a socket in {tempfile.gettempdir()}: set TMPDIR to a folder with a short path"
-            ) from error
+            raise probe_socket_error() from error
 
 
 def _possible_connections(most: int) -> int:
@@ -258,6 +252,18 @@ def _possible_connections(most: int) -> int:
 
 class StoppedAtStartError(Exception):
     """The server was stopped before it could start."""
+
+
+def start_up_checks(settings: Settings) -> tuple[StartUpCheck, ...]:
+    """Return everything that a server with these settings checks before it starts, in order.
+
+    `avatar-creator doctor` runs the same checks.
+    """
+    if not settings.embedded:
+        return SERVER_CHECKS
+    from avatar_creator_tasks.start_up import WORKER_CHECKS
+
+    return (*SERVER_CHECKS, *WORKER_CHECKS)
 
 
 @asynccontextmanager
@@ -276,19 +282,22 @@ async def running(
         SettingsError: The settings do not form a service.
         SchemaError: The database does not have this code's schema.
     """
-    async with AsyncExitStack() as stack:
-        core = Core.wire(settings)
-        settings.require_signing_secret()  # fail on a missing secret before connecting to the database
-        stack.push_async_callback(core.close)
-        if settings.embedded:
-            stack.enter_context(_lock_database(settings.database))
-        if not await core.database.wait_for_free_connection(finish):
+
+    async def connect(database: Database) -> None:
+        if not await database.wait_for_free_connection(finish):
             raise StoppedAtStartError
-        core.ensure_schema()
-        if settings.embedded:
+
+    async with AsyncExitStack() as stack:
+        start = StartUp(settings, shares_address=process is not None, connect=connect)
+        stack.push_async_callback(start.close)
+        await require_all(start, start_up_checks(settings))
+        core = start.core
+        core.files.create_folder()
+        if start.database_file is not None:
+            stack.enter_context(locked(start.database_file))
+            core.ensure_schema()
             await core.leases.expire_all()
             await core.workers.remove_all()
-        # Create the worker first, so that a missing dependency fails before the server accepts calls.
         worker = _embedded_worker(core) if settings.embedded else nullcontext()
         server = AvatarServer(core, shares_port=process is not None)
         serve_metrics(
@@ -303,13 +312,26 @@ async def running(
         yield server
 
 
-async def serve(settings: Settings, finish: asyncio.Event, process: ServerProcess | None = None) -> None:
+async def serve(
+    settings: Settings,
+    finish: asyncio.Event,
+    process: ServerProcess | None = None,
+    *,
+    on_ready: Callable[[int], None] = lambda _port: None,
+) -> None:
     """Serve until `finish` is set.
 
     Takes the arguments and raises the errors of `running`.
+
+    Args:
+        settings: The settings.
+        finish: Event that ends the server.
+        process: This process, if it is one of several of the server.
+        on_ready: Receives the port when the server accepts calls.
     """
     with suppress(StoppedAtStartError):
-        async with running(settings, finish, process):
+        async with running(settings, finish, process) as server:
+            on_ready(server.port)
             collect_less_often()
             await finish.wait()
 
@@ -332,20 +354,3 @@ async def _working(worker: Worker) -> AsyncIterator[None]:
             yield
         finally:
             finish.set()
-
-
-@contextmanager
-def _lock_database(sqlite_url: str) -> Iterator[None]:
-    """Prevent a second embedded service on the same database.
-
-    Watchers of one process would not receive the events of the other.
-    """
-    path = sqlite_path(sqlite_url)
-    with Path(f"{path}.serve-lock").open("w") as lock_file:
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SettingsError(
-                f"another service runs on {path}: stop it, or set DATA_PATH to another folder"
-            ) from error
-        yield

@@ -23,6 +23,7 @@ from avatar_creator_server.avatars.queries import (
 )
 from avatar_creator_server.avatars.records import Avatar, AvatarFilter
 from avatar_creator_server.database import models
+from avatar_creator_server.database.compiled_queries import CompiledInsert, compiled, run_later
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models.states import JobKind, SourceType
 from avatar_creator_server.database.records import field_names
@@ -147,23 +148,30 @@ def lock_avatar(database: Database, caller: Caller, avatar_id: str) -> LockedAva
 
 def insert_avatar(new: NewAvatar, now: datetime) -> None:
     """Insert an avatar and count it in its project. The current transaction must hold the project's lock."""
-    models.Avatar.create(
-        id=new.id,
-        user_id=new.user_id,
-        project=new.project_id,
-        image_file=new.image_file_id,
-        thumbnail_file=new.thumbnail_file_id,
-        source_type=new.source_type,
-        **_columns_of_person(new.name, new.persona, new.attributes, new.generation_prompt),
-        generation_prompt=new.generation_prompt,
-        seed_used=new.seed_used,
-        generation=new.generation_id,
-        **models.reference_columns(new.reference_avatar_ids),
-        picture_moderation=asdict(new.picture_moderation) if new.picture_moderation else None,
-        create_time=now,
-        update_time=now,
+    run_later(
+        _insert().given(
+            id=new.id,
+            user_id=new.user_id,
+            project_id=new.project_id,
+            image_file_id=new.image_file_id,
+            thumbnail_file_id=new.thumbnail_file_id,
+            source_type=new.source_type,
+            **_columns_of_person(new.name, new.persona, new.attributes, new.generation_prompt),
+            generation_prompt=new.generation_prompt,
+            seed_used=new.seed_used,
+            generation_id=new.generation_id,
+            **models.reference_columns(new.reference_avatar_ids),
+            picture_moderation=asdict(new.picture_moderation) if new.picture_moderation else None,
+            create_time=now,
+            update_time=now,
+        )
     )
     count_avatars(new.project_id, 1)
+
+
+@compiled
+def _insert() -> CompiledInsert:
+    return CompiledInsert(models.Avatar)
 
 
 def _columns_of_person(

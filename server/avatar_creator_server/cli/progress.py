@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from pathlib import Path
 
 from rich.console import Group
@@ -12,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from avatar_creator import Generation, GenerationEndedError, GenerationStage, GenerationState
-from avatar_creator.watching import completed
+from avatar_creator.handles import avatar_id_of
 from avatar_creator_server.cli.errors import CommandError, error_message
 from avatar_creator_server.cli.format import (
     dimensions,
@@ -84,7 +83,7 @@ def _follow_to_end(
     failures: list[tuple[Generation, GenerationEndedError]] = []
     for number, generation in enumerate(ended):
         try:
-            completed(generation)
+            avatar_id_of(generation)
         except GenerationEndedError as error:
             failures.append((generation, error))
             continue
@@ -162,7 +161,7 @@ def _show_states(session: Session, started: Sequence[Generation], last: dict[str
     )
     with (
         Progress(*columns, console=session.notes, disable=not session.shows_progress) as progress,
-        closing(session.client.generations.watch_many(list(last))) as states,
+        session.client.generations.watch_many(list(last)) as states,
     ):
         bars = {
             generation.id: progress.add_task(

@@ -39,6 +39,7 @@ from avatar_creator_server.errors import TooSlowError, UnavailableError
 from avatar_creator_server.fair_queue import FairQueue, UserLimit
 from avatar_creator_server.settings import SettingsError, system_reason
 from avatar_creator_server.settings.database_urls import POSTGRESQL, sqlite_path
+from avatar_creator_server.settings.folders import require_writable_folder
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -118,14 +119,14 @@ _AnyDatabase: TypeAlias = DirectPostgresql | PooledPostgresql | _Sqlite
 
 
 def open_database(url: str, *, pooled: bool = False) -> _AnyDatabase:
-    """Create the database object for `url` and bind the models to it, without a connection.
+    """Create the database object for `url` and bind the models to it, without a connection, folder or file.
 
     Args:
         url: `postgresql://user:password@host:port/name` or `sqlite:///path/to/file`.
         pooled: True if the URL leads to a pooler that gives each transaction another session.
 
     Raises:
-        SettingsError: The folder of a SQLite file cannot be created, or the file is not a database.
+        SettingsError: The folder of a SQLite file is not writable, or the file is not a database.
     """
     database: _AnyDatabase
     if url.startswith(POSTGRESQL):
@@ -150,7 +151,7 @@ def open_database(url: str, *, pooled: bool = False) -> _AnyDatabase:
 
 def _require_sqlite_file(path: Path) -> None:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        require_writable_folder(path.parent)
         if not path.exists():
             return
         with path.open("r+b") as file:

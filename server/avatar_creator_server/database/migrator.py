@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import avatar_creator_migrations
 from avatar_creator_server.database import seed_data
 from avatar_creator_server.database.models import TABLES
 from avatar_creator_server.database.problems import sql_state
+from avatar_creator_server.settings.folders import create_folder
 
 HISTORY_TABLE = "avatar_creator_migrations"
 _ADVISORY_LOCK = 0x41564154  # "AVAT". Other users of the database must not use the same number.
@@ -109,7 +110,7 @@ def migrate(database: peewee.Database) -> list[str]:
             transaction keeps a table locked.
     """
     with _lock(database):
-        _refuse_foreign_tables(database)
+        refuse_foreign_tables(set(database.get_tables()))
         applied = MigrationRunner(database).up()
         seed_data.seed(database)
     return [str(name) for name in applied]
@@ -122,7 +123,7 @@ def require_current(database: peewee.Database) -> None:
         SchemaError: Migrations are pending.
     """
     with database.connection_context():
-        _refuse_foreign_tables(database)
+        refuse_foreign_tables(set(database.get_tables()))
         pending = [step.name for step in MigrationRunner(database).status() if not step.applied]
     if pending:
         raise SchemaError(
@@ -131,8 +132,20 @@ def require_current(database: peewee.Database) -> None:
         )
 
 
-def _refuse_foreign_tables(database: peewee.Database) -> None:
-    existing = set(database.get_tables())
+def migration_lock_of(database_file: Path) -> Path:
+    """Return the file that keeps other migrations of a SQLite database waiting."""
+    return database_file.with_name(f"{database_file.name}.migrate-lock")
+
+
+def refuse_foreign_tables(existing: Set[str]) -> None:
+    """Refuse a database that has tables of our names, and that this service did not make.
+
+    Args:
+        existing: Names of the database's tables.
+
+    Raises:
+        SchemaError: The database belongs to another product.
+    """
     foreign = existing & {table._meta.table_name for table in TABLES}
     if foreign and HISTORY_TABLE not in existing:
         raise SchemaError(
@@ -160,7 +173,9 @@ def _lock(database: peewee.Database) -> Iterator[None]:
                 database.execute_sql("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
         return
     # Lock before connecting: a connection sets a new file's journal to WAL, and SQLite cannot wait for that.
-    with Path(f"{database.database}.migrate-lock").open("w") as lock_file:
+    path = migration_lock_of(Path(database.database))
+    create_folder(path.parent)
+    with path.open("w") as lock_file:
         fcntl.flock(lock_file, fcntl.LOCK_EX)
         with database.connection_context():
             yield

@@ -8,7 +8,15 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from avatar_creator import AsyncAvatarCreator, Attributes, Generation, GenerationState, ImageVariant, Persona
+from avatar_creator import (
+    AsyncAvatarCreator,
+    AsyncGenerationHandle,
+    Attributes,
+    Generation,
+    GenerationState,
+    ImageVariant,
+    Persona,
+)
 from avatar_creator_server.api.server import running
 from avatar_creator_server.api.tokens import mint_token
 from avatar_creator_server.demo.errors import DemoError
@@ -56,7 +64,7 @@ async def run_demo(folder: Path, console: Console) -> None:
             seed=7,
         )
         console.print(f"Generating a portrait from the prompt [italic]{_PROMPT}[/]:")
-        ended = await _watch(client, generation, console)
+        ended = await _watch(generation, console)
         if ended.state != GenerationState.COMPLETED or not ended.avatar_id:
             raise _cannot_draw(ended, settings)
         for warning in ended.warnings:
@@ -90,7 +98,7 @@ def _demo_settings(folder: Path) -> dict[str, Any]:
     }
 
 
-async def _watch(client: AsyncAvatarCreator, started: Generation, console: Console) -> Generation:
+async def _watch(generation: AsyncGenerationHandle, console: Console) -> Generation:
     """Show a generation's progress and return its last state, or the state after a failed attempt."""
     columns = (
         TextColumn("  {task.description:<10}"),
@@ -98,15 +106,15 @@ async def _watch(client: AsyncAvatarCreator, started: Generation, console: Conso
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
     )
-    state = started
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("queued", total=100)
-        async for state in client.generations.watch(started):
-            progress.update(bar, completed=state.progress_percent, description=state.stage)
-            if state.state == GenerationState.PENDING and state.error:
-                # The service would try again for 20 minutes. A person at a demo does not wait for that.
-                break
-    return state
+        async with generation.watch() as states:
+            async for state in states:
+                progress.update(bar, completed=state.progress_percent, description=state.stage)
+                if state.state == GenerationState.PENDING and state.error:
+                    # The service would try again for 20 minutes. A person at a demo does not wait for that.
+                    break
+    return generation.generation
 
 
 def _cannot_draw(state: Generation, settings: Settings) -> DemoError:

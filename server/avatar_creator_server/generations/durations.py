@@ -9,13 +9,11 @@ from peewee import SQL
 
 from avatar_creator_server.database.compiled_queries import (
     CompiledQuery,
-    Row,
     by_name,
     compiled,
     parameter,
 )
-from avatar_creator_server.database.models import AvatarGeneration, GenerationAttempt
-from avatar_creator_server.database.models.generation import is_running
+from avatar_creator_server.database.models import GenerationAttempt
 from avatar_creator_server.database.models.states import AttemptOutcome
 
 _RECENT_ATTEMPTS = 50
@@ -39,20 +37,9 @@ def seconds_by_route(route: str) -> tuple[float, float] | None:
     return durations[_rank(0.5, len(durations))], durations[_rank(0.9, len(durations))]
 
 
-def count_running() -> int:
-    """Return the number of generations that run now, also in workers of a version that writes no row."""
-    return len(_running().rows())
-
-
 def _recent_seconds(route: str | None) -> list[float]:
     """Return the durations of recent successful attempts, shortest first; of one route if named."""
     return sorted(_recent(of_route=route is not None).rows(**({"route": route} if route is not None else {})))
-
-
-@compiled
-def _running() -> CompiledQuery[Row]:
-    row = AvatarGeneration
-    return CompiledQuery(row.select(row.id).where(is_running(row)), lambda _: tuple)
 
 
 @compiled

@@ -265,7 +265,8 @@ def _changed(active: Any, selected: Any) -> CompiledQuery[Any]:
 @compiled
 def _latest(count: int) -> CompiledQuery[Generation]:
     rows = all_generations().where(AvatarGeneration.id.in_(parameters("id", count)))
-    return compiled_generations(rows.order_by(AvatarGeneration.update_time, AvatarGeneration.id))
+    query = rows.order_by(AvatarGeneration.update_time, AvatarGeneration.id)
+    return compiled_generations(query, by_key=True)
 
 
 def _before_late_commits(instant: datetime) -> datetime:

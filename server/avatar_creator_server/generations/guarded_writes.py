@@ -42,9 +42,8 @@ def read_attempt(lease: Lease) -> GenerationAttempt:
     Raises:
         LeaseLostError: The attempt is gone, because its project was deleted.
     """
-    found: GenerationAttempt | None = GenerationAttempt.get_or_none(
-        *is_attempt(lease.generation.id, lease.generation.attempt_number)
-    )
+    generation = lease.generation
+    found = _attempt().first(of_id=generation.id, of_number=generation.attempt_number)
     if found is None:
         raise LeaseLostError
     return found
@@ -96,6 +95,12 @@ def _generation_update(changed: tuple[str, ...], added: tuple[str, ...]) -> Comp
     query = AvatarGeneration.update(values).where(*_owned(parameter("of_id"), parameter("of_epoch")))
     query = query.returning(*AvatarGeneration._meta.sorted_fields)
     return CompiledQuery(query, by_name(lambda row: Generation.from_row(row, None)), by_key=True)
+
+
+@compiled
+def _attempt() -> CompiledQuery[GenerationAttempt]:
+    query = GenerationAttempt.select().where(*is_attempt(parameter("of_id"), parameter("of_number")))
+    return CompiledQuery(query, by_name(lambda row: GenerationAttempt(**row._asdict())), by_key=True)
 
 
 @compiled

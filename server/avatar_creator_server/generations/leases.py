@@ -16,6 +16,7 @@ from avatar_creator_server import metrics
 from avatar_creator_server.avatars.service import NewAvatar, insert_avatar
 from avatar_creator_server.database.compiled_queries import (
     CompiledInsert,
+    CompiledQuery,
     CompiledStatement,
     compiled,
     parameter,
@@ -56,7 +57,7 @@ from avatar_creator_server.generations.lease_records import (
     LeaseLostError,
 )
 from avatar_creator_server.generations.pauses import RouteNames
-from avatar_creator_server.generations.queries import all_generations, read_rows
+from avatar_creator_server.generations.queries import all_generations, compiled_generations
 from avatar_creator_server.generations.recipes.reproduction import (
     ReproductionSource,
     keep_recipe,
@@ -347,10 +348,10 @@ class GenerationLeases:
         metrics.ATTEMPT_SECONDS.labels(ended.outcome).observe(took)
 
     def _claim(self, worker: str, for_waiting: bool) -> Lease | None:
-        now = self._database.now()
-        row = take_next(self._database, now, self._shares, self._routes, for_waiting=for_waiting)
-        if row is None:
+        claimed = take_next(self._database, self._shares, self._routes, for_waiting=for_waiting)
+        if claimed is None:
             return None
+        row, now = claimed
         row.epoch += 1
         row.revision += 1
         row.update_time = now
@@ -536,17 +537,11 @@ class GenerationLeases:
         That happens when the answer to its commit was lost. Any other party raises the epoch when it ends a
         lease.
         """
-        ended = read_rows(
-            all_generations().where(
-                AvatarGeneration.id == lease.generation.id,
-                AvatarGeneration.epoch == lease.epoch,
-                AvatarGeneration.state != GenerationState.PROCESSING,
-            )
-        )
-        if not ended:
+        ended = _ended().first(of_id=lease.generation.id, of_epoch=lease.epoch)
+        if ended is None:
             return None
         attempt = read_attempt(lease)
-        return AttemptEnd(ended[0], attempt.outcome, attempt.error_reason)
+        return AttemptEnd(ended, attempt.outcome, attempt.error_reason)
 
     def _spend(self, lease: Lease, generation: Generation, now: datetime) -> None:
         """Count the price of the ended attempt, in the current transaction just before the statistics."""
@@ -578,6 +573,17 @@ def _claimed() -> CompiledStatement:
     row, fields = AvatarGeneration, AvatarGeneration._meta.fields
     changes = {fields[name]: parameter(name, fields[name]) for name in _CHANGED_BY_A_CLAIM}
     return CompiledStatement(row.update(changes).where(row.id == parameter("of_id")), by_key=True)
+
+
+@compiled
+def _ended() -> CompiledQuery[Generation]:
+    row = AvatarGeneration
+    ended = all_generations().where(
+        row.id == parameter("of_id"),
+        row.epoch == parameter("of_epoch"),
+        row.state != GenerationState.PROCESSING,
+    )
+    return compiled_generations(ended, by_key=True)
 
 
 @compiled

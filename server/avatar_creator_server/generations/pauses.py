@@ -101,6 +101,14 @@ def is_not_paused(row: Any) -> Any:
     return ~Case(None, [(is_text, _is_paused("text_route"))], _is_paused("reference_route"))
 
 
+def is_a_route_open() -> Any:
+    """Return the condition that a route is not paused, so that a worker need not look for one of its rows.
+
+    Its parameters are `RouteNames.values`.
+    """
+    return ~(_is_paused("text_route") & _is_paused("reference_route"))
+
+
 def _is_paused(route: str) -> Any:
     pause = QueuePause
     stops = (pause.route == SQL(f"'{WHOLE_QUEUE}'")) | (pause.route == parameter(route))

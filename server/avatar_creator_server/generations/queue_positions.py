@@ -7,20 +7,17 @@ import json
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from operator import itemgetter
 from typing import Any
 
 import structlog
-from peewee import JOIN, Case, PeeweeException, Tuple, fn
+from peewee import JOIN, Case, PeeweeException, Select, Tuple, fn
 
 from avatar_creator_server.database.call_limits import start_shared
 from avatar_creator_server.database.compiled_queries import (
-    Columns,
     CompiledQuery,
-    Row,
     by_name,
     compiled,
     numbered,
@@ -30,12 +27,19 @@ from avatar_creator_server.database.compiled_queries import (
 )
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, UserQueue
-from avatar_creator_server.database.models.generation import is_delayed, is_queued
+from avatar_creator_server.database.models.generation import is_delayed, is_queued, is_running
 from avatar_creator_server.database.models.states import PRIORITIES, GenerationState
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.claim_order import ClaimOrder, Lengths
-from avatar_creator_server.generations.claims import BULK, NORMAL, Shares
-from avatar_creator_server.generations.durations import count_running, median_seconds
+from avatar_creator_server.generations.claims import (
+    BULK,
+    NORMAL,
+    Shares,
+    claim_times,
+    long_ago,
+    time_now,
+)
+from avatar_creator_server.generations.durations import median_seconds
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.generations.workers import LiveWorkers, Workers
 
@@ -261,8 +265,8 @@ class _UserQueue:
 
 def _read_queue(database: Database, shares: Shares, ids: Sequence[str], keys: Sequence[QueueKey]) -> _Queue:
     """Read the positions of these generations, and these queues."""
-    now = database.now()
-    order = _read_order(shares, now)
+    [totals] = _totals(database.is_postgresql).rows(**claim_times(database, shares))
+    order = _read_order(database, shares, totals)
     asked = _asked(len(padded(ids))).rows(**numbered("id", padded(ids))) if ids else []
     queued = [row for row in asked if row.is_queued]
     users = sorted({*(user_id for user_id, _ in keys), *(row.user_id for row in queued)})
@@ -279,31 +283,28 @@ def _read_queue(database: Database, shares: Shares, ids: Sequence[str], keys: Se
         )
     if len(queued) < len(asked):
         delayed = padded([row.id for row in asked if not row.is_queued])
-        ahead = order.total
-        for row in _delayed(len(delayed)).rows(**numbered("id", delayed), beginning=_BEGINNING):
-            ahead += row.ahead
-            positions[row.id] = ahead
+        for row in _delayed(len(delayed)).rows(**numbered("id", delayed)):
+            positions[row.id] = order.total + row.ahead
     return _Queue(
         order=order,
         positions=positions,
         queues=queues,
         median_seconds=median_seconds(),
-        running=count_running(),
-        now=now,
-        end_time=database.now() if order.total > LONG_QUEUE else now,
+        running=totals.running,
+        now=totals.now,
+        end_time=database.now() if order.total > LONG_QUEUE else totals.now,
     )
 
 
-def _read_order(shares: Shares, now: datetime) -> ClaimOrder:
+def _read_order(database: Database, shares: Shares, totals: _Totals) -> ClaimOrder:
     counts: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for row in _lengths().rows():
-        counts[row.priority].append((row.length, row.queues))
-    long_ago = now - shares.bulk_wait
-    bulk_waiting = _bulk_waiting().first(long_ago=long_ago) or 0 if BULK in counts else 0
+    for priority, length, queues in totals.lengths:
+        counts[priority].append((length, queues))
+    heads = _waiting_heads(database.is_postgresql)
     return ClaimOrder(
         lengths={priority: Lengths(of_priority) for priority, of_priority in counts.items()},
-        bulk_waiting=bulk_waiting,
-        waiting_heads=_waiting_heads().rows(long_ago=long_ago) if bulk_waiting else (),
+        bulk_waiting=totals.bulk_waiting,
+        waiting_heads=heads.rows(**claim_times(database, shares)) if totals.bulk_waiting else (),
         shares=shares,
     )
 
@@ -321,40 +322,64 @@ def _read_queues(users: Sequence[str], is_postgresql: bool) -> dict[QueueKey, _U
     return queues
 
 
-@compiled
-def _lengths() -> CompiledQuery[Any]:
-    """Return the query for the number of queues of each length."""
-    queue = UserQueue
-    query = queue.select(queue.priority, queue.length, fn.COUNT(queue.user_id).alias("queues"))
-    groups = query.where(queue.head_id.is_null(False)).group_by(queue.priority, queue.length)
-    return CompiledQuery(groups, by_name(lambda row: row))
+@dataclass(frozen=True, slots=True)
+class _Totals:
+    """Numbers of the whole queue at one moment."""
+
+    now: datetime
+    lengths: list[tuple[int, int, int]]
+    """Priority, length, and number of queues with both."""
+    bulk_waiting: int
+    """Number of bulk queues that are waiting; see `Shares`."""
+    running: int
+    """Number of generations that run, also in workers of a version that writes no row."""
 
 
 @compiled
-def _bulk_waiting() -> CompiledQuery[int]:
-    """Return the query for the number of bulk queues that are waiting."""
-    return CompiledQuery(
-        UserQueue.select(fn.COUNT(UserQueue.user_id)).where(_is_waiting_bulk()), _first_column
+def _totals(is_postgresql: bool) -> CompiledQuery[_Totals]:
+    """Return the query for the numbers of the whole queue, as one row that costs one round trip."""
+    queue, row = UserQueue, AvatarGeneration
+    groups = (
+        queue.select(queue.priority, queue.length, fn.COUNT(queue.user_id).alias("queues"))
+        .where(queue.head_id.is_null(False))
+        .group_by(queue.priority, queue.length)
+        .alias("groups")
     )
+    group = groups.c.priority, groups.c.length, groups.c.queues
+    lengths: Any = (
+        fn.JSON_AGG(fn.JSON_BUILD_ARRAY(*group))
+        if is_postgresql
+        else fn.JSON_GROUP_ARRAY(fn.JSON_ARRAY(*group))
+    )
+    columns = [
+        time_now(is_postgresql).alias("now"),
+        queue.select(lengths).from_(groups).alias("lengths"),
+        queue.select(fn.COUNT(queue.user_id)).where(_is_waiting_bulk(is_postgresql)).alias("bulk_waiting"),
+        row.select(fn.COUNT(row.id)).where(is_running(row)).alias("running"),
+    ]
+    query = Select(columns=columns).bind(queue._meta.database)
+    return CompiledQuery(query, by_name(_read_totals))
+
+
+def _read_totals(row: Any) -> _Totals:
+    now: Any = UserQueue.turn_time
+    lengths = row.lengths if isinstance(row.lengths, list) else json.loads(row.lengths or "[]")
+    return _Totals(now.python_value(row.now), lengths, row.bulk_waiting, row.running)
 
 
 @compiled
-def _waiting_heads() -> CompiledQuery[tuple[str, int]]:
+def _waiting_heads(is_postgresql: bool) -> CompiledQuery[tuple[str, int]]:
     """Return the query for the heads of the normal queues, and of the bulk queues that are waiting."""
     queue = UserQueue
     is_normal = queue.head_id.is_null(False) & (queue.priority == NORMAL)
-    query = queue.select(queue.head_id, queue.priority).where(is_normal | _is_waiting_bulk())
+    query = queue.select(queue.head_id, queue.priority).where(is_normal | _is_waiting_bulk(is_postgresql))
     return CompiledQuery(query.order_by(queue.turn_time, queue.head_id), lambda _: tuple)
 
 
-def _is_waiting_bulk() -> Any:
+def _is_waiting_bulk(is_postgresql: bool) -> Any:
     queue = UserQueue
-    waits_long = queue.turn_time <= parameter("long_ago", queue.turn_time)
+    waits_long = queue.turn_time <= long_ago(is_postgresql)
     return queue.head_id.is_null(False) & (queue.priority == BULK) & waits_long
-
-
-def _first_column(_: Columns) -> Callable[[Row], int]:
-    return itemgetter(0)
 
 
 @compiled
@@ -401,30 +426,15 @@ def _asked(count: int) -> CompiledQuery[Any]:
 
 @compiled
 def _delayed(count: int) -> CompiledQuery[Any]:
-    """Return the query for generations that wait for their retry, by its time.
-
-    `ahead` is the number of those that come before each one, from the one before it in the result.
-    """
+    """Return the query for generations that wait for their retry, with the number of those before each."""
     row, other = AvatarGeneration, AvatarGeneration.alias()
-    in_order = [row.due_time, row.id]
-    asked = (
-        row.select(
-            row.id,
-            row.due_time,
-            fn.LAG(row.due_time, 1, parameter("beginning", row.due_time))
-            .over(order_by=in_order)
-            .alias("time"),
-            fn.LAG(row.id, 1, "").over(order_by=in_order).alias("before_id"),
-        )
-        .where(row.id.in_(parameters("id", count)), is_delayed(row))
-        .alias("asked")
-    )
-    c = asked.c
-    place = Tuple(other.due_time, other.id)
-    ahead = other.select(fn.COUNT(other.id)).where(
-        is_delayed(other), place >= Tuple(c.time, c.before_id), place < Tuple(c.due_time, c.id)
-    )
-    query = row.select(c.id, ahead.alias("ahead")).from_(asked).order_by(c.due_time, c.id)
+    ids = parameters("id", count)
+    last = row.select(fn.MAX(row.due_time)).where(row.id.in_(ids), is_delayed(row))
+    # One pass for all: a count for each would read those again that are due at the same time.
+    ahead = fn.ROW_NUMBER().over(order_by=[other.due_time, other.id]) - 1
+    in_order = other.select(other.id, ahead.alias("ahead")).where(is_delayed(other), other.due_time <= last)
+    found = in_order.alias("found")
+    query = row.select(found.c.id, found.c.ahead).from_(found).where(found.c.id.in_(ids))
     return CompiledQuery(query, by_name(lambda row: row))
 
 

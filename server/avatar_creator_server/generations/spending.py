@@ -16,6 +16,7 @@ from avatar_creator_server.database.compiled_queries import (
     Statement,
     compiled,
     parameter,
+    run_later,
 )
 from avatar_creator_server.database.models import DailySpend as DailySpendRow
 from avatar_creator_server.database.models import GenerationStart, UserLimits, UserStatistics, least_id
@@ -170,16 +171,20 @@ def _used() -> CompiledStatement:
 
 def reserve_at_least(generation_id: str, price_micros: int) -> None:
     """Raise the reservation of a generation to what its attempts may cost, in the current transaction."""
-    GenerationStart.update(price_micros=price_micros).where(
-        GenerationStart.generation_id == generation_id, GenerationStart.price_micros < price_micros
-    ).execute()
+    run_later(_change_price(only_more=True).given(of_id=generation_id, price_micros=price_micros))
 
 
 def settle(generation_id: str, price_micros: int) -> None:
     """Replace the reservation of an ended generation by its price, in the current transaction."""
-    GenerationStart.update(price_micros=price_micros).where(
-        GenerationStart.generation_id == generation_id
-    ).execute()
+    run_later(_change_price(only_more=False).given(of_id=generation_id, price_micros=price_micros))
+
+
+@compiled
+def _change_price(*, only_more: bool) -> CompiledStatement:
+    """Return the statement that changes the reservation of a generation, or only raises it."""
+    start, price = GenerationStart, parameter("price_micros")
+    changed = start.update({start.price_micros: price}).where(start.generation_id == parameter("of_id"))
+    return CompiledStatement(changed.where(start.price_micros < price) if only_more else changed, by_key=True)
 
 
 def settle_all(prices: Mapping[str, int]) -> None:

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
+from typing import Generic, TypeVar
 
 import structlog
 
@@ -31,6 +32,8 @@ from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.event_bus import GENERATION_CHANGED, PROJECT_DELETED, EventBus, decode_ids
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 REREAD_SECONDS = 2.0
 """Interval between re-reads: the maximum delay of a watcher when the bus loses a message."""
@@ -211,25 +214,24 @@ class _WholeSlots(_Slots):
                 yield slot
 
 
-class _Hints:
-    """Ids that the bus has named, in the order of their arrival."""
+class _Hints(Generic[T]):
+    """Ids that the bus has named, in the order of their arrival, each with the last that it said about it."""
 
     def __init__(self) -> None:
-        self._ids: dict[str, None] = {}
+        self._waiting: dict[str, T] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._ids)
+        return bool(self._waiting)
 
-    def add(self, ids: Iterable[str]) -> None:
-        """Add ids, unless too many wait already."""
-        self._ids.update(dict.fromkeys(islice(ids, max(0, _MAX_HINTS - len(self._ids)))))
+    def add(self, hints: Mapping[str, T]) -> None:
+        """Add hints by id, unless too many ids wait already."""
+        for each, hint in hints.items():
+            if each in self._waiting or len(self._waiting) < _MAX_HINTS:
+                self._waiting[each] = hint
 
-    def take(self) -> list[str]:
-        """Remove and return the first ids, for one query."""
-        taken = list(islice(self._ids, _IDS_PER_QUERY))
-        for each in taken:
-            del self._ids[each]
-        return taken
+    def take(self) -> dict[str, T]:
+        """Remove and return the hints of the first ids, for one query."""
+        return {each: self._waiting.pop(each) for each in list(islice(self._waiting, _IDS_PER_QUERY))}
 
 
 class GenerationWatches:
@@ -243,9 +245,9 @@ class GenerationWatches:
         self._by_project = _WholeSlots("project", feed.changes_in_projects)
         self._by_user = _WholeSlots("user", feed.changes_of_users)
         self._draining = False
-        self._changed = _Hints()
-        self._deleted_generations = _Hints()
-        self._deleted_projects = _Hints()
+        self._changed: _Hints[ChangeHint] = _Hints()
+        self._deleted_generations: _Hints[None] = _Hints()
+        self._deleted_projects: _Hints[None] = _Hints()
         self._hinted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -378,28 +380,32 @@ class GenerationWatches:
 
     def _on_changed(self, payload: bytes) -> None:
         hint = ChangeHint.decode(payload)
+        if self._is_news(hint):
+            self._changed.add({hint.generation_id: hint})
+            self._hinted.set()
+
+    def _is_news(self, hint: ChangeHint) -> bool:
+        """Return whether a watch has not received the state that a hint names."""
         slots = (
             *self._by_generation.of(hint.generation_id),
             *self._by_project.of(hint.project_id),
             *self._by_user.of(hint.user_id),
         )
-        if any(slot.is_behind(hint.generation_id, hint.revision) for slot in slots):
-            self._changed.add([hint.generation_id])
-            self._hinted.set()
+        return any(slot.is_behind(hint.generation_id, hint.revision) for slot in slots)
 
     def _on_project_deleted(self, payload: bytes) -> None:
         project_id, *generation_ids = decode_ids(payload)
-        self._deleted_projects.add(filter(self._by_project.of, [project_id]))
-        self._deleted_generations.add(filter(self._by_generation.of, generation_ids))
+        self._deleted_projects.add(dict.fromkeys(filter(self._by_project.of, [project_id])))
+        self._deleted_generations.add(dict.fromkeys(filter(self._by_generation.of, generation_ids)))
         self._hinted.set()
 
     async def _read_hinted_forever(self) -> None:
         while True:
             await self._hinted.wait()
             self._hinted.clear()
-            changed, generations, projects = (
-                hints.take() for hints in (self._changed, self._deleted_generations, self._deleted_projects)
-            )
+            # A hint is old, and not false, if an earlier query has already read the state that it names.
+            changed = [each for each, hint in self._changed.take().items() if self._is_news(hint)]
+            generations, projects = [*self._deleted_generations.take()], [*self._deleted_projects.take()]
             try:
                 true_hints = await self._catch_up(changed, is_hinted=True)
                 true_hints += await self._end_if_deleted(generations, projects)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+import re
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,7 @@ from avatar_creator_server.images.local_files import FOLDER, remove_temporary
 from avatar_creator_server.images.picture import Picture
 from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.settings import SettingsError, system_reason
+from avatar_creator_server.settings.folders import create_folder, require_writable_folder
 from avatar_creator_server.shared.background_jobs import delete_jobs, enqueue_jobs
 
 if TYPE_CHECKING:
@@ -49,42 +52,75 @@ _S3_RETRIES: RetryConfig = {
 }
 """Few retries, because a caller waits. The default is ten over three minutes, longer than a call may take."""
 
+_REFUSALS = {
+    "NoSuchBucket": "the storage has no such bucket: create it, or check the name and AWS_ENDPOINT_URL",
+    "InvalidAccessKeyId": "the storage does not know the key: check AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "the storage refuses the key: check AWS_SECRET_ACCESS_KEY",
+}
+"""Codes of answers that stay the same until someone changes the settings, and our words for them.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"""
+_REFUSAL = re.compile("|".join(_REFUSALS))
 _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 _REMOVED_AT_ONCE = 16
 """Files that one job removes at the same time."""
 _RETRY_AFTER_SECONDS = 5.0
 
 
-def open_store(upload_path: Path, storage_url: str) -> ObjectStore:
-    """Open the storage: the bucket in `storage_url` (`s3://bucket/prefix`), or else the folder.
+def opener_of_store(upload_path: Path, storage_url: str) -> Callable[[], ObjectStore]:
+    """Return a function that opens the storage: the bucket in `storage_url`, or else the folder.
+
+    Only the function creates the folder.
+
+    Args:
+        upload_path: The folder.
+        storage_url: `s3://bucket/prefix`; empty for the folder.
 
     Raises:
-        SettingsError: The folder cannot be created, or the URL does not name a bucket.
+        SettingsError: The folder is not writable, or the URL does not name a bucket.
     """
     if storage_url:
         try:
-            return S3Store.from_url(storage_url, retry_config=_S3_RETRIES)
+            store = S3Store.from_url(storage_url, retry_config=_S3_RETRIES)
         except BaseError as error:
             raise SettingsError(
                 "STORAGE_URL is not a usable bucket: set it to s3://bucket/prefix, and check the AWS_… "
                 "variables"
             ) from error
+        return lambda: store
     try:
-        upload_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        require_writable_folder(upload_path / FOLDER)
     except OSError as error:
-        raise SettingsError(
-            f"UPLOAD_PATH must be a folder that the service can write to: {upload_path}: "
-            f"{system_reason(error)}"
-        ) from error
-    return LocalStore(upload_path.absolute())
+        raise _not_writable(upload_path, error) from error
+
+    def open_folder() -> ObjectStore:
+        try:
+            create_folder(upload_path)
+        except OSError as error:
+            raise _not_writable(upload_path, error) from error
+        return LocalStore(upload_path.absolute())
+
+    return open_folder
+
+
+def _not_writable(upload_path: Path, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"UPLOAD_PATH must be a folder that the service can write to: {upload_path}: {system_reason(error)}"
+    )
 
 
 class Files:
     """Stores, reads and removes the files of pictures."""
 
-    def __init__(self, database: Database, store: ObjectStore) -> None:
+    def __init__(self, database: Database, open_store: Callable[[], ObjectStore]) -> None:
+        """Create the store without a folder.
+
+        Args:
+            database: The database with the rows of the files.
+            open_store: Opens the storage, at its first use.
+        """
         self._database = database
-        self._store = store
+        self._open_store = open_store
 
     async def stage(self, user_id: str, picture: Picture) -> StoredFile:
         """Store a picture that no row uses yet. The caller must attach or discard the file.
@@ -111,7 +147,7 @@ class Files:
         row = await self._database.write(self._insert_staged, file_id, user_id, key, picture)
         try:
             # Never in parts, or a killed process would leave an unfinished upload in a bucket.
-            await self._store.put_async(key, picture.data, mode="create", use_multipart=False)
+            await self.store.put_async(key, picture.data, mode="create", use_multipart=False)
         except (BaseError, OSError) as error:
             await self.discard([row.id])
             raise _storage_unavailable("the storage does not accept files right now", error) from error
@@ -133,7 +169,7 @@ class Files:
             UnavailableError: The storage does not return the file.
         """
         try:
-            result = await self._store.get_async(file.key)
+            result = await self.store.get_async(file.key)
             async for chunk in result.stream(min_chunk_size=DOWNLOAD_CHUNK_BYTES):
                 whole = memoryview(chunk)
                 for start in range(0, len(whole), DOWNLOAD_CHUNK_BYTES):
@@ -193,7 +229,7 @@ class Files:
         if not keys:
             return {}
         try:
-            await self._store.delete_async(keys)
+            await self.store.delete_async(keys)
         except (BaseError, OSError):
             # It stops at the first failure, also if a file has already gone: go on one by one.
             limit = asyncio.Semaphore(_REMOVED_AT_ONCE)
@@ -204,22 +240,30 @@ class Files:
     async def _remove_one(self, key: str, limit: asyncio.Semaphore) -> Exception | None:
         async with limit:
             try:
-                await self._store.delete_async(key)
+                await self.store.delete_async(key)
             except FileNotFoundError:
                 pass
             except (BaseError, OSError) as error:
                 return error
         return None
 
-    @property
+    def create_folder(self) -> None:
+        """Create the folder of a local storage now, unless it exists.
+
+        Raises:
+            SettingsError: It cannot be created.
+        """
+        _ = self.store
+
+    @cached_property
     def store(self) -> ObjectStore:
-        """The storage itself."""
-        return self._store
+        """The storage itself; the first use creates the folder of a local one."""
+        return self._open_store()
 
     @property
     def local_folder(self) -> Path | None:
         """The folder of a storage on the local disk; None for a bucket."""
-        return self._store.prefix if isinstance(self._store, LocalStore) else None
+        return self.store.prefix if isinstance(self.store, LocalStore) else None
 
     async def remove_temporary(self) -> int:
         """Remove what killed processes were writing to the local disk, and return the number of files.
@@ -233,6 +277,20 @@ class Files:
             remove_temporary, folder, older_than_seconds=ORPHAN_AGE.total_seconds()
         )
 
+    async def require_accepted(self) -> None:
+        """Check that the bucket of a storage exists and accepts the keys. Nothing is written.
+
+        A storage that does not answer, or that answers with another error, passes: it may recover.
+
+        Raises:
+            SettingsError: There is no such bucket, or the keys are wrong.
+        """
+        try:
+            await self.store.list_with_delimiter_async(f"{FOLDER}/.none/")
+        except (BaseError, OSError) as error:
+            if refusal := _REFUSAL.search(str(error)):
+                raise SettingsError(f"STORAGE_URL: {_REFUSALS[refusal[0]]}") from error
+
     async def check(self) -> None:
         """Write, read and remove a small file.
 
@@ -241,11 +299,11 @@ class Files:
         """
         key = f"{FOLDER}/.check-{new_id()}"
         try:
-            await self._store.put_async(key, b"check", mode="create")
+            await self.store.put_async(key, b"check", mode="create")
             try:
-                await self._store.get_async(key)
+                await self.store.get_async(key)
             finally:
-                await self._store.delete_async(key)
+                await self.store.delete_async(key)
         except (BaseError, OSError) as error:
             raise _storage_unavailable("a file cannot be written, read and deleted", error) from error
 

@@ -19,24 +19,33 @@ from avatar_creator_server.settings import SettingsError
 
 log = structlog.get_logger()
 
+_NOTHING_STORED = "all apps count as offered"
 
-async def check_apps(core: Core) -> CheckResult:
-    """Ask the hub which apps of the model the router offers, and store the answer for all processes."""
+
+async def check_apps(core: Core, *, stores: bool) -> CheckResult:
+    """Ask the hub which apps of the model the router offers.
+
+    Args:
+        core: The parts of the process.
+        stores: True to store the answer for all processes, in a database that has its tables.
+    """
     hub = core.settings.huggingface_hub_url
     try:
         apps = await read_offered_apps(hub, seconds=ANSWER_SECONDS)
     except (NoMappingError, SettingsError) as error:
         log.warning("check_failed", check="apps", error=repr(error))
         problem = error.problem if isinstance(error, NoMappingError) else str(error)
+        stored = await _stored_apps(core) if stores else _NOTHING_STORED
         return CheckResult(
             "apps",
             True,
-            f"{hub} does not list the apps that the router offers: {problem}; {await _stored_apps(core)}",
+            f"{hub} does not list the apps that the router offers: {problem}; {stored}",
             "check the network and HUGGINGFACE_HUB_URL",
         )
-    # If the database does not answer, or has no tables yet, its own check says so.
+    # If the database does not answer, its own check says so.
     with contextlib.suppress(AvatarCreatorError, TimeoutError, PeeweeException):
-        await within_limit(lambda: core.current_routes.store(apps))
+        if stores:
+            await within_limit(lambda: core.current_routes.store(apps))
     routes = routes_of(core.settings, apps)
     found = [f"{hub} lists {len(apps):,} apps of {FAL}"]
     for drawn, candidates, chosen in (
@@ -78,4 +87,4 @@ async def _stored_apps(core: Core) -> str:
         stored = await within_limit(core.current_routes.stored)
         if stored is not None and stored.age <= MAX_AGE:
             return f"the list of {stored.read_time:%Y-%m-%d %H:%M:%S} UTC counts"
-    return "all apps count as offered"
+    return _NOTHING_STORED

@@ -1,24 +1,27 @@
-"""The checks of `avatar-creator doctor`: the setup of the service, and a fix for each problem."""
+"""The checks of `avatar-creator doctor`: the setup of the service, and a fix for each problem.
+
+`start_up.py` has those without which `serve` does not start. The others are here: what a server
+and its workers need later.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import socket
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 
 import httpx
 import structlog
 from peewee import PeeweeException
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
 import avatar_creator_server
 from avatar_creator_server.core import Core
 from avatar_creator_server.database.migrator import SchemaError, require_current
+from avatar_creator_server.database.models import File
 from avatar_creator_server.database.pooling import Pooling, allowed_connections, missing_timeouts
 from avatar_creator_server.database.pooling import detect as detect_pooling
 from avatar_creator_server.database.postgresql import TIMEOUTS
@@ -29,69 +32,149 @@ from avatar_creator_server.generations.queue_metrics import count_wrong_queues, 
 from avatar_creator_server.generations.routes import Route
 from avatar_creator_server.generations.workers import WorkerRecord
 from avatar_creator_server.operations.apps_check import check_apps
-from avatar_creator_server.operations.checks import ANSWER_SECONDS, CheckResult, advice_apart, within_limit
-from avatar_creator_server.operations.listening import require_own_address
+from avatar_creator_server.operations.checks import (
+    ANSWER_SECONDS,
+    CheckResult,
+    advice_apart,
+    unknown,
+    within_limit,
+)
 from avatar_creator_server.operations.model_check import describe_license, describe_memory
 from avatar_creator_server.operations.moderation_check import check_picture_moderation
+from avatar_creator_server.operations.redis_problems import redis_problem
+from avatar_creator_server.operations.setting_sources import describe_sources
+from avatar_creator_server.operations.start_up import StartUp, StartUpCheck, has_database
 from avatar_creator_server.operations.unused_settings import unused_settings
 from avatar_creator_server.operations.versions import installed_versions
-from avatar_creator_server.settings import NO_LORA, Settings, SettingsError
+from avatar_creator_server.settings import NO_LORA, Settings, SettingsError, system_reason
 from avatar_creator_server.shared.http import http_problem, open_http_client
 
 log = structlog.get_logger()
 
 _MAX_IDLE_SECONDS = 10.0
 """An idle worker claims a due generation within two seconds."""
+_OF_ROWS = ("workers", "generations")
+"""Checks that only read rows."""
 
 
 async def run_checks(
     settings: Settings,
+    start_up_checks: Sequence[StartUpCheck],
+    *,
+    ask_own_server: Callable[[Settings], Awaitable[bool]],
     require_installed: Callable[[Settings], None],
     try_classifier: Callable[[Settings], Awaitable[None]],
 ) -> list[CheckResult]:
-    """Check the settings, and every part of the service that they name.
+    """Check what `serve` checks before it starts, and every part of the service that the settings name.
+
+    Nothing is created. The check of a bucket writes a small object and deletes it.
 
     Args:
         settings: The settings of a server or a worker.
+        start_up_checks: The checks of a server with these settings, in order.
+        ask_own_server: See `StartUp`.
         require_installed: Raises a SettingsError if the provider's libraries are missing on this machine.
-        try_classifier: Raises a SettingsError if the folder of the picture moderation, or a library, is
-            missing on this machine, and an UnavailableError if its service gives no usable answer.
-
-    Raises:
-        SettingsError: A server does not start with these settings.
+        try_classifier: Raises a SettingsError if the classifier of pictures cannot be used on this machine,
+            and an UnavailableError if its service gives no usable answer.
     """
-    core = Core.wire(settings)
+    start = StartUp(
+        settings,
+        connect=lambda database: within_limit(database.ping),
+        ask_own_server=ask_own_server,
+    )
     try:
-        settings.require_signing_secret()
-        require_own_address("LISTEN_ADDRESS", settings.listen_address)
-        if settings.metrics_address:
-            require_own_address("METRICS_ADDRESS", settings.metrics_address)
-        if settings.embedded:
-            require_installed(settings)
-        mode = "embedded" if settings.embedded else "distributed"
+        results = {"version": _version(), "sources": describe_sources(settings, os.environ)}
+        for check in start_up_checks:
+            earlier = results.get(check.name)
+            if earlier is None or earlier.passed:
+                result = await _guarded(check.name, partial(_start_up_result, check, start))
+                if result.found:
+                    results[check.name] = result
+            if not results["settings"].passed:
+                # All other checks need a service.
+                return list(results.values())
+        core, database = start.core, results["database"]
+        if database.passed:
+            database = results["database"] = await _guarded("database", partial(_check_database, core))
+        has_tables = database.passed
+        checks: dict[str, Callable[[], Awaitable[CheckResult]]] = {
+            "queue": partial(_check_queue, core),
+            "workers": partial(_check_workers, core),
+            "generations": partial(_check_generations, core),
+            "storage": partial(_check_storage, core, has_tables=has_tables),
+            "provider": partial(_check_provider, core, require_installed, has_tables=has_tables),
+        }
+        if core.current_routes.depend_on_mapping:
+            checks["apps"] = partial(check_apps, core, stores=has_tables)
+        for name, examine in checks.items():
+            if name in _OF_ROWS and not has_tables:
+                results[name] = unknown(name, "unknown until the check database passes", database.fix)
+            elif name not in results:  # `serve` accepts what it checks of this part
+                results[name] = await _guarded(name, examine)
+        moderation = partial(check_picture_moderation, settings, try_classifier)
         return [
-            _version(),
-            CheckResult("settings", True, f"{mode} service on {settings.listen_address}"),
-            await _check_database(core),
-            await _check_queue(core),
-            await _check_workers(core),
-            await _check_generations(core),
-            await _check_storage(core),
-            await _check_provider(core, require_installed),
-            *([await check_apps(core)] if core.current_routes.depend_on_mapping else []),
+            *results.values(),
             *await _check_model(core),
             *_check_prices(core.current_routes.if_all_offered.from_text),
             *_check_unused(settings),
-            await check_picture_moderation(settings, try_classifier),
+            await _guarded("moderation", moderation),
         ]
     finally:
-        await core.close()
+        await start.close()
 
 
 def refused_settings(error: SettingsError) -> list[CheckResult]:
-    """Return the results if the settings are invalid: the other checks need valid ones."""
+    """Return the results if a setting is invalid: the other checks need valid ones."""
     found, fix = advice_apart(str(error))
-    return [_version(), CheckResult("settings", False, found, fix)]
+    return [_version(), describe_sources(None, os.environ), CheckResult("settings", False, found, fix)]
+
+
+async def _guarded(name: str, check: Callable[[], Awaitable[CheckResult]]) -> CheckResult:
+    """Return the result of a check. One that ends with an error has not passed, and the others go on."""
+    try:
+        return await check()
+    except (AvatarCreatorError, TimeoutError, PeeweeException) as error:
+        cause = error.__cause__ or error
+        log.warning("check_failed", check=name, error=repr(cause))
+        found = f"unknown, because the database does not return its rows: {database_problem(cause)}"
+        return unknown(name, found, "check the database, and run this again")
+    except Exception as error:  # of any type: a report of all other checks is worth more than a traceback
+        log.error("check_defective", check=name, exc_info=error)
+        return unknown(
+            name,
+            f"this check has a defect ({type(error).__name__})",
+            "report it with the log entry check_defective",
+        )
+
+
+async def _start_up_result(check: StartUpCheck, start: StartUp) -> CheckResult:
+    """Run a check of `serve`, and return its finding, or the error with which `serve` ends."""
+    try:
+        return CheckResult(check.name, True, await check.require(start))
+    except (SettingsError, SchemaError) as error:
+        return CheckResult(check.name, False, *advice_apart(str(error), check.fix))
+    except OSError as error:
+        if not isinstance(error, TimeoutError):
+            found = f"{error.filename or 'the operating system'}: {system_reason(error)}"
+            return CheckResult(check.name, False, found, "give the user of the service access to it")
+        return _database_refusal(start, check.name, error)
+    except (AvatarCreatorError, PeeweeException) as error:
+        return _database_refusal(start, check.name, error)
+
+
+def _database_refusal(start: StartUp, name: str, error: Exception) -> CheckResult:
+    cause = error.__cause__ or error
+    log.warning("check_failed", check=name, error=repr(cause))
+    embedded = start.settings.embedded
+    found = f"{'SQLite' if embedded else 'PostgreSQL'} cannot be used: {database_problem(cause)}"
+    if has_no_free_connection(cause):
+        return CheckResult(name, False, found, _more_connections(start.settings))
+    fix = (
+        "make DATA_PATH a writable folder with an intact database"
+        if embedded
+        else "start PostgreSQL, and check DATABASE_URL"
+    )
+    return CheckResult(name, False, found, fix)
 
 
 def _version() -> CheckResult:
@@ -99,28 +182,28 @@ def _version() -> CheckResult:
 
 
 async def _check_database(core: Core) -> CheckResult:
-    embedded = core.settings.embedded
-    kind = "SQLite" if embedded else "PostgreSQL"
+    """Describe a database that `serve` accepts."""
+    settings = core.settings
+    if not settings.embedded:
+        return await _check_pooling(core)
+    if not has_database(settings):
+        return unknown(
+            "database",
+            f"no service has run in {settings.data_path.absolute()} yet: `serve` would start a new one",
+            "run this in the folder of the service, or set DATA_PATH to its folder; for a new service, run "
+            "`avatar-creator serve`",
+        )
     try:
         await within_limit(core.database.ping)
-    except (AvatarCreatorError, TimeoutError, PeeweeException) as error:
-        log.warning("check_failed", check="database", error=repr(error.__cause__ or error))
-        problem = database_problem(error.__cause__ or error)
-        if has_no_free_connection(error.__cause__ or error):
-            return CheckResult(
-                "database", False, f"{kind} cannot be used: {problem}", _more_connections(core)
-            )
-        fix = "make DATA_PATH a writable folder" if embedded else "start PostgreSQL, and check DATABASE_URL"
-        return CheckResult("database", False, f"{kind} cannot be used: {problem}", fix)
-    try:
         await asyncio.to_thread(require_current, core.database.peewee)
-    except SchemaError as error:
-        if embedded:
-            return CheckResult("database", True, f"{kind}; the first `serve` will create the tables")
-        return CheckResult("database", False, str(error), "run `avatar-creator migrate`")
-    if embedded:
-        return CheckResult("database", True, f"{kind}, schema up to date")
-    return await _check_pooling(core)
+    except SchemaError:
+        # Its rows cannot be read before.
+        return unknown(
+            "database",
+            "SQLite, with the schema of an older version: `serve` will update it",
+            "run `avatar-creator serve`",
+        )
+    return CheckResult("database", True, f"SQLite in {settings.data_path.absolute()}, schema up to date")
 
 
 async def _check_pooling(core: Core) -> CheckResult:
@@ -130,7 +213,7 @@ async def _check_pooling(core: Core) -> CheckResult:
         role, missing = await core.database.read(missing_timeouts, core.database)
     except (AvatarCreatorError, PeeweeException):
         found = "PostgreSQL does not accept a second connection"
-        return CheckResult("database", False, found, _more_connections(core))
+        return CheckResult("database", False, found, _more_connections(settings))
     through = "" if pooling is Pooling.NONE else f" through {pooling.value}"
     connections, advice = await _describe_connections(core, pooling)
     found = f"PostgreSQL{through}, schema up to date{connections}"
@@ -184,9 +267,9 @@ def _connections_of_process(settings: Settings) -> int:
     return settings.database_connections + 1
 
 
-def _more_connections(core: Core) -> str:
-    needed = _connections_of_process(core.settings)
-    server = "server" if core.settings.server_processes == 1 else "process of a server"
+def _more_connections(settings: Settings) -> str:
+    needed = _connections_of_process(settings)
+    server = "server" if settings.server_processes == 1 else "process of a server"
     return (
         "allow more connections in PostgreSQL or its pooler, or lower DATABASE_CONNECTIONS: "
         f"each {server} and each worker needs up to {needed:,}"
@@ -201,16 +284,13 @@ async def _check_queue(core: Core) -> CheckResult:
     except (RedisError, OSError, TimeoutError) as error:
         fix = "start Redis, and check REDIS_URL; without Redis, each job starts up to a second late"
         log.warning("check_failed", check="queue", error=repr(error))
-        return CheckResult("queue", False, f"Redis cannot be used: {_redis_problem(error)}", fix)
+        return CheckResult("queue", False, f"Redis cannot be used: {redis_problem(error)}", fix)
     return CheckResult("queue", True, "Redis answers")
 
 
 async def _check_workers(core: Core) -> CheckResult:
-    try:
-        workers = await within_limit(core.workers.list_all)
-        pauses = await within_limit(lambda: core.database.read(read_pauses))
-    except (AvatarCreatorError, TimeoutError, PeeweeException):
-        return CheckResult("workers", True, "unknown until the database answers and has its tables")
+    workers = await within_limit(core.workers.list_all)
+    pauses = await within_limit(lambda: core.database.read(read_pauses))
     live = [worker for worker in workers if not worker.lost]
     lost = [worker for worker in workers if worker.lost]
     paused = [pause.sentence for pause in pauses]
@@ -263,11 +343,8 @@ def _ago(unseen: timedelta) -> str:
 
 
 async def _check_generations(core: Core) -> CheckResult:
-    try:
-        figures = await within_limit(lambda: core.database.read(read_queue_figures, core.database))
-        wrong_queues = await within_limit(lambda: core.database.read(count_wrong_queues))
-    except (AvatarCreatorError, TimeoutError, PeeweeException):
-        return CheckResult("generations", True, "unknown until the database answers and has its tables")
+    figures = await within_limit(lambda: core.database.read(read_queue_figures, core.database))
+    wrong_queues = await within_limit(lambda: core.database.read(count_wrong_queues))
     due, waiting = (
         sum(number for (_, state), number in figures.depth.items() if state == counted)
         for counted in ("due", "waiting")
@@ -292,30 +369,39 @@ async def _check_generations(core: Core) -> CheckResult:
     return CheckResult("generations", True, found)
 
 
-async def _check_storage(core: Core) -> CheckResult:
+async def _check_storage(core: Core, *, has_tables: bool) -> CheckResult:
     settings = core.settings
-    place = settings.storage_url or str(settings.upload_path.absolute())
+    if not settings.storage_url:
+        folder = settings.upload_path.absolute()
+        # The check of the settings has found that the folder is writable.
+        if folder.exists():
+            return CheckResult("storage", True, f"{folder}: files can be written")
+        if has_tables and await within_limit(lambda: core.database.read(File.select().exists)):
+            found = f"{folder} does not exist, but the database has files in it"
+            return CheckResult(
+                "storage", False, found, "mount it, or set UPLOAD_PATH to the folder of the service"
+            )
+        return CheckResult("storage", True, f"{folder} does not exist yet: `serve` and `worker` create it")
+    place = settings.storage_url
     try:
         await within_limit(core.files.check)
     except (AvatarCreatorError, TimeoutError) as error:
-        fix = (
-            "check STORAGE_URL and the AWS_… variables"
-            if settings.storage_url
-            else "make UPLOAD_PATH a writable folder"
-        )
         problem = error.message if isinstance(error, AvatarCreatorError) else "no answer in time"
+        fix = "check STORAGE_URL and the AWS_… variables, and that the bucket exists"
         return CheckResult("storage", False, f"{place}: {problem}", fix)
-    return CheckResult("storage", True, f"{place}: files can be written, read and deleted")
+    return CheckResult("storage", True, f"{place}: a test object was written, read and deleted")
 
 
-async def _check_provider(core: Core, require_installed: Callable[[Settings], None]) -> CheckResult:
+async def _check_provider(
+    core: Core, require_installed: Callable[[Settings], None], *, has_tables: bool
+) -> CheckResult:
     settings, route = core.settings, core.current_routes.if_all_offered.from_text
     if route.provider == "sketch":
         return CheckResult("provider", True, "sketch, which draws on this machine and needs no key")
     # If the database does not answer, its own check says so.
     with contextlib.suppress(AvatarCreatorError, TimeoutError, PeeweeException):
         async with asyncio.timeout(ANSWER_SECONDS):
-            for circuit in await core.circuit_breakers.list_open():
+            for circuit in await core.circuit_breakers.list_open() if has_tables else ():
                 return CheckResult(
                     "provider",
                     False,
@@ -413,24 +499,3 @@ async def _check_reachable(model: str, url: str, variable: str) -> CheckResult:
         found = f"{model}; {url} does not answer: {http_problem(error)}"
         return CheckResult("provider", False, found, fix)
     return CheckResult("provider", True, f"{model}; {url} answers; the key was not tested")
-
-
-def _redis_problem(error: Exception) -> str:
-    # The library's own texts contain Python's `[Errno 111] Connect call failed ('::1', 6379, 0, 0)`.
-    match error:
-        case AuthenticationError():
-            return "it refuses the user or the password"
-        case ResponseError():
-            return "it refuses a command: check the user's permissions and the number of the database"
-        case TimeoutError() | RedisTimeoutError():
-            return "it does not answer in time"
-    match error.__cause__ or error.__context__ or error:
-        case ssl.SSLCertVerificationError() as cause:
-            return f"its certificate is not trusted: {cause.verify_message}"
-        case ssl.SSLError():
-            return "the TLS handshake failed, as with a server without TLS"
-        case OSError(errno=int(number)) if number > 0:
-            return f"no connection to its address: {os.strerror(number)}"
-        case socket.gaierror():
-            return "its host name cannot be resolved"
-    return "no connection to its address"

@@ -27,6 +27,7 @@ from avatar_creator_server.database.models import File
 from avatar_creator_server.database.models.states import FileState
 from avatar_creator_server.errors import UnavailableError
 from avatar_creator_server.images.local_files import FOLDER, is_temporary_name, make_private, walk
+from avatar_creator_server.operations.start_up import require_existing_database
 from avatar_creator_server.settings import Settings, system_reason
 
 log = structlog.get_logger()
@@ -131,6 +132,7 @@ async def audit_files(
     """
     core = Core.wire(settings)
     try:
+        require_existing_database(settings)
         await core.database.ping()
         await asyncio.to_thread(require_current, core.database.peewee)
         auditor = _Auditor(core, repair, time.time() - older_than_seconds)

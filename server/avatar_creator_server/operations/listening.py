@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
 from avatar_creator_server.addresses import bracketed, parse_address
 from avatar_creator_server.settings import SettingsError, system_reason
+
+_MAX_TEMPORARY_FOLDER_BYTES = 107 - len("/avatar-creator-12345678/probe")
+"""Bytes that are left of a socket's address, which has at most 107 (unix(7)), in the folder of a backlog."""
 
 
 def require_own_address(variable: str, address: str) -> None:
@@ -39,6 +44,38 @@ def listen_error(variable: str, address: str) -> SettingsError | None:
     return None if problem is None else _error(variable, address, problem)
 
 
+def require_shared_ports() -> None:
+    """Check that this system shares a port between several processes of one server.
+
+    Raises:
+        SettingsError: It does not.
+    """
+    if sys.platform != "linux":
+        raise SettingsError(
+            "SERVER_PROCESSES (serve --processes) needs Linux, which shares a port between processes: run "
+            "one process"
+        )
+
+
+def require_probe_socket() -> None:
+    """Check that a server can create the socket over which it measures its own backlog.
+
+    Raises:
+        SettingsError: The path of the temporary folder is too long for the address of a socket.
+        OSError: There is no temporary folder that this process can write to.
+    """
+    folder = tempfile.gettempdir()
+    if len(os.fsencode(folder)) > _MAX_TEMPORARY_FOLDER_BYTES:
+        raise probe_socket_error()
+
+
+def probe_socket_error() -> SettingsError:
+    """Return the error of a server that cannot create the socket for its backlog."""
+    return SettingsError(
+        f"cannot create a socket in {tempfile.gettempdir()}: set TMPDIR to a folder with a short path"
+    )
+
+
 @contextmanager
 def claimed(variable: str, address: str) -> Iterator[int]:
     """Claim an address for several processes of one server while the context is open, and yield its port.
@@ -49,11 +86,7 @@ def claimed(variable: str, address: str) -> Iterator[int]:
     Raises:
         SettingsError: The address is in use, or this system does not share ports between processes.
     """
-    if sys.platform != "linux":
-        raise SettingsError(
-            "SERVER_PROCESSES (serve --processes) needs Linux, which shares a port between processes: run "
-            "one process"
-        )
+    require_shared_ports()
     require_own_address(variable, address)
     chosen = parse_address(address)
     port, problem = chosen.port, OSError()

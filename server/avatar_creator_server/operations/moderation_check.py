@@ -13,11 +13,7 @@ from avatar_creator_server.settings import Settings, SettingsError
 async def check_picture_moderation(
     settings: Settings, try_classifier: Callable[[Settings], Awaitable[None]]
 ) -> CheckResult:
-    """Check what checks the generated pictures; the arguments are those of `doctor.run_checks`.
-
-    Raises:
-        SettingsError: An embedded service does not start with these settings.
-    """
+    """Check what checks the generated pictures; the arguments are those of `doctor.run_checks`."""
     name, classifier = "moderation", settings.picture_moderation
     if settings.chosen_provider == "sketch":
         return CheckResult(name, True, "not needed: sketch draws no photographs")
@@ -35,10 +31,10 @@ async def check_picture_moderation(
     try:
         await try_classifier(settings)
     except SettingsError as error:
-        if settings.embedded:
-            raise
         found, fix = advice_apart(str(error))
-        return CheckResult(name, False, found, f"{fix} (only workers need this folder and these libraries)")
+        if not settings.embedded:
+            fix += " (only workers need this folder and these libraries)"
+        return CheckResult(name, False, found, fix)
     except UnavailableError as error:
         return CheckResult(
             name,

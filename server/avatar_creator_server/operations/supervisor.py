@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +25,7 @@ from avatar_creator_server.generations.workers import Workers
 from avatar_creator_server.operations.listening import claimed
 from avatar_creator_server.operations.metrics_exporter import QueueCollector, serve_metrics
 from avatar_creator_server.operations.server_process import METRICS_VARIABLE, READY, START
+from avatar_creator_server.operations.start_up import SETTINGS_CHECKS, StartUp, require_all
 from avatar_creator_server.settings import Settings
 
 log = structlog.get_logger()
@@ -53,7 +54,12 @@ do not: a client has one connection, and so calls one process."""
 
 
 async def supervise(
-    settings: Settings, command: Sequence[str], environment: Mapping[str, str], finish: asyncio.Event
+    settings: Settings,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    finish: asyncio.Event,
+    *,
+    on_ready: Callable[[int], None] = lambda _port: None,
 ) -> int:
     """Keep the processes of a server running until `finish` is set, then let them drain.
 
@@ -62,6 +68,7 @@ async def supervise(
         command: The program of a process and its arguments, without the number of the process.
         environment: The environment of this process, which has the same settings.
         finish: Event that begins the end.
+        on_ready: Receives the port when all processes accept calls.
 
     Returns:
         The exit code. It is not 0 if a process cannot start while no other one serves: that process has
@@ -70,8 +77,7 @@ async def supervise(
     Raises:
         SettingsError: The settings do not form a service, or an address is in use.
     """
-    settings.require_legal_combination()
-    settings.require_signing_secret()
+    await require_all(StartUp(settings), SETTINGS_CHECKS)
     with claimed("LISTEN_ADDRESS", settings.listen_address) as port:
         async with _shared_metrics(settings) as metrics:
             address = Address(parse_address(settings.listen_address).host, port)
@@ -83,7 +89,7 @@ async def supervise(
                 **({METRICS_VARIABLE: str(metrics)} if metrics else {}),
             }
             processes = _Processes(settings.server_processes, command, {**environment, **changes}, metrics)
-            return await processes.run(address, finish)
+            return await processes.run(address, finish, on_ready)
 
 
 def _divided_limits(settings: Settings) -> dict[str, str]:
@@ -146,12 +152,12 @@ class _Processes:
         """Set once, when all processes can begin to serve for the first time."""
         self._exit_code = 0
 
-    async def run(self, address: Address, finish: asyncio.Event) -> int:
+    async def run(self, address: Address, finish: asyncio.Event, on_ready: Callable[[int], None]) -> int:
         """Start all processes, keep them running until `finish` is set, and return the exit code."""
         async with asyncio.TaskGroup() as group:
             for number in range(1, self._number + 1):
                 group.create_task(self._keep(number, finish), name=f"process-{number}")
-            group.create_task(self._report_ready(address, finish), name="ready")
+            group.create_task(self._report_ready(address, finish, on_ready), name="ready")
             await finish.wait()
             log.info("server_processes_draining", processes=len(self._running))
             for event in (self._first_ready, self._all_ready):
@@ -161,10 +167,13 @@ class _Processes:
         log.info("server_processes_stopped")
         return self._exit_code
 
-    async def _report_ready(self, address: Address, finish: asyncio.Event) -> None:
+    async def _report_ready(
+        self, address: Address, finish: asyncio.Event, on_ready: Callable[[int], None]
+    ) -> None:
         await self._all_ready.wait()
         if not finish.is_set():
             log.info("server_processes_ready", processes=self._number, address=str(address))
+            on_ready(address.port)
 
     async def _keep(self, number: int, finish: asyncio.Event) -> None:
         """Run a process, and start it again when it dies, until `finish` is set."""

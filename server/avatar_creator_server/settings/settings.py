@@ -454,7 +454,8 @@ class Settings(BaseSettings):
         return self.data_path / "jwt-secret"
 
     @property
-    def _redis_variable(self) -> str:
+    def redis_variable(self) -> str:
+        """Variable that says where Redis is."""
         return "REDIS_URL" if self.redis_url else "REDIS_HOST"
 
     @property
@@ -494,9 +495,9 @@ class Settings(BaseSettings):
         if self.embedded:
             if self.redis:
                 raise SettingsError(
-                    f"{self._redis_variable} is set, but the database is SQLite, which only one process can "
+                    f"{self.redis_variable} is set, but the database is SQLite, which only one process can "
                     "use: set DATABASE_URL to a PostgreSQL database, or unset "
-                    f"{self._redis_variable} to run the embedded service"
+                    f"{self.redis_variable} to run the embedded service"
                 )
             if self.storage_url:
                 raise SettingsError(
@@ -642,7 +643,7 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: The secret is missing or incomplete.
         """
-        return self._existing_secret() or generate_secret(self.secret_file)
+        return self.existing_secret() or generate_secret(self.secret_file)
 
     def require_signing_secret(self) -> None:
         """Check that `signing_secret` has a secret to return, or can generate one.
@@ -650,10 +651,14 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: The secret is missing or incomplete.
         """
-        self._existing_secret()
+        self.existing_secret()
 
-    def _existing_secret(self) -> str | None:
-        """Return the secret, or None if the embedded service has not generated its own yet."""
+    def existing_secret(self) -> str | None:
+        """Return the secret, or None if the embedded service has not generated its own yet.
+
+        Raises:
+            SettingsError: The secret is missing or incomplete.
+        """
         if self.jwt_secret:
             return self.jwt_secret
         if not self.embedded:

@@ -12,7 +12,6 @@ from avatar_creator_tasks.picture_moderation.classifier import Classifier, NoVer
 from avatar_creator_tasks.picture_moderation.folder import FolderClassifier
 from avatar_creator_tasks.picture_moderation.moderator import PictureModerator
 from avatar_creator_tasks.picture_moderation.service import ServiceClassifier, ServiceLimits, jpeg_to_send
-from avatar_creator_tasks.picture_moderation.weights import require_weights
 
 _TRIAL_SECONDS = 10.0
 _TRIAL_PIXELS = 64
@@ -33,14 +32,18 @@ def make_moderator(settings: Settings) -> PictureModerator:
 
 
 async def try_classifier(settings: Settings) -> None:
-    """Look at the settings' folder of weights, or let the settings' service classify a gray picture.
+    """Let the settings' folder of weights, or their service, classify a gray picture.
 
     Raises:
-        SettingsError: The folder is no classifier, or its libraries are not installed.
+        SettingsError: The folder cannot be used as a classifier, or its libraries are not installed.
         UnavailableError: The service gives no usable answer.
     """
     if not is_web_url(settings.picture_moderation):
-        await asyncio.to_thread(require_weights, settings.picture_moderation)
+        folder = await asyncio.to_thread(FolderClassifier, settings.picture_moderation)
+        try:
+            await folder.load()
+        finally:
+            await folder.close()
         return
     limits = ServiceLimits(answer_seconds=_TRIAL_SECONDS)
     classifier = ServiceClassifier(settings.picture_moderation, settings.picture_moderation_api_key, limits)

@@ -1,1 +1,1 @@
-"""The client for asyncio. `make client` generates `_sync` from it, except `connection.py`."""
+"""The client for asyncio. `make client` generates `_sync` from it, except two modules."""

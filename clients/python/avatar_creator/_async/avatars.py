@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import overload
 
+from avatar_creator._async.batches import outcome_of_each
+from avatar_creator._async.connection import AsyncConnection
 from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.namespace import AsyncNamespace
 from avatar_creator._requests import avatars as requests
@@ -24,7 +26,8 @@ from avatar_creator.enums import (
     Style,
     StyleWord,
 )
-from avatar_creator.pictures import Picture, PictureSource, UploadProgress
+from avatar_creator.outcomes import BatchProgress, Outcome
+from avatar_creator.pictures import Picture, PictureSource, UploadProgress, make_folder
 from avatar_creator.values import (
     Attributes,
     AttributesFields,
@@ -60,7 +63,7 @@ class AsyncAvatars(AsyncNamespace):
 
         Args:
             project: Project that gets the avatar, or its id.
-            picture: Path, bytes, or a file open for reading in binary mode.
+            picture: Path, bytes, a file open for reading in binary mode, or an image of Pillow.
             name: Name of the avatar, 1 to 120 characters.
             persona: Description of the person: a `Persona`, or its fields, as in `{"name": "Sarah"}`.
             attributes: Appearance of the person: `Attributes`, or their fields, as in `{"gender": "female"}`.
@@ -81,6 +84,13 @@ class AsyncAvatars(AsyncNamespace):
             NotFoundError: The project does not exist or belongs to another user.
             AlreadyExistsError: The `request_id` was used for another upload.
             OSError: The file cannot be read.
+
+        Examples:
+            >>> face = await client.avatars.upload(
+            ...     project, "sarah.jpg", name="Sarah", attributes={"gender": "female"}
+            ... )
+            >>> print(face.name, face.source_type, face.image.content_type)
+            Sarah uploaded image/jpeg
         """
         metadata = requests.upload_avatar(
             project, name, persona, attributes, content_type, defer_thumbnail, request_id
@@ -96,6 +106,11 @@ class AsyncAvatars(AsyncNamespace):
 
         Raises:
             NotFoundError: The avatar does not exist or belongs to another user.
+
+        Examples:
+            >>> face = await client.avatars.get(sarah.id)
+            >>> print(face.name, face.persona.age)
+            Sarah 32
         """
         return await self._connection.call(requests.get_avatar(avatar), timeout)
 
@@ -119,6 +134,11 @@ class AsyncAvatars(AsyncNamespace):
 
         Raises:
             InvalidArgumentError: There are no ids, or more than 100, or `avatars` is one id.
+
+        Examples:
+            >>> batch = await client.avatars.batch_get([sarah, "gone"])
+            >>> print([face.name for face in batch.avatars], batch.missing_avatar_ids)
+            ['Sarah'] ('gone',)
         """
         result = await self._connection.call(requests.batch_get_avatars(avatars, include_thumbnails), timeout)
         while result.omitted_thumbnail_avatar_ids:
@@ -133,6 +153,52 @@ class AsyncAvatars(AsyncNamespace):
         self,
         project: Project | str = "",
         *,
+        order: AvatarOrder | AvatarOrderWord | None = None,
+        include_thumbnails: bool = False,
+        page_size: int = 0,
+        page_token: str = "",
+        user_id: str = "",
+        timeout: float | None = None,
+    ) -> AsyncItems[Avatar]:
+        """Return an iterator over all avatars of a project or of the user. `find` has the filters.
+
+        Args:
+            project: Only avatars of this project, or of the project with this id; empty means all projects.
+            order: Order of the list; None means newest first.
+            include_thumbnails: True fills `thumbnail_data`.
+            page_size: Items per page, 1 to 100; 0 means 20.
+            page_token: `next_page_token` of an earlier page or of `projects.open`; empty starts at the first
+                page.
+            user_id: For operators: the owner of the avatars, or `-` for all users. Empty means the caller, or
+                the owner of the project.
+            timeout: Seconds for each page; None uses the client's `timeout`.
+
+        Returns:
+            The avatars; iterating requests the pages one by one.
+
+        Raises:
+            InvalidArgumentError: The page token belongs to another list.
+            PermissionDeniedError: `user_id` is another user and the token has no operator role.
+
+        Examples:
+            >>> async for face in client.avatars.list(project, order="last_used_first"):
+            ...     print(face.name)
+            Sarah
+        """
+        return self.find(
+            project=project,
+            order=order,
+            include_thumbnails=include_thumbnails,
+            page_size=page_size,
+            page_token=page_token,
+            user_id=user_id,
+            timeout=timeout,
+        )
+
+    def find(
+        self,
+        *,
+        project: Project | str = "",
         query: str = "",
         source_types: SourceType | SourceTypeWord | Iterable[SourceType | SourceTypeWord] = (),
         gender: Gender | GenderWord | None = None,
@@ -161,7 +227,7 @@ class AsyncAvatars(AsyncNamespace):
             order: Order of the list; None means newest first.
             include_thumbnails: True fills `thumbnail_data`.
             page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page or of `projects.open`; empty starts at the first
+            page_token: `next_page_token` of an earlier page with the same filters; empty starts at the first
                 page.
             user_id: For operators: the owner of the avatars, or `-` for all users. Empty means the caller, or
                 the owner of the project.
@@ -173,6 +239,11 @@ class AsyncAvatars(AsyncNamespace):
         Raises:
             InvalidArgumentError: A filter exceeds its limit, or the page token belongs to another list.
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
+
+        Examples:
+            >>> async for face in client.avatars.find(query="sar", source_types="uploaded"):
+            ...     print(face.name)
+            Sarah
         """
         return self._list(
             requests.list_avatars(
@@ -232,6 +303,11 @@ class AsyncAvatars(AsyncNamespace):
             InvalidArgumentError: A field exceeds its limit.
             NotFoundError: The avatar does not exist or belongs to another user.
             AbortedError: The avatar has another revision, `metadata["current_revision"]`.
+
+        Examples:
+            >>> older = await client.avatars.update(sarah, persona={"age": 33}, paths=["persona.age"])
+            >>> print(older.persona.name, older.persona.age)
+            Sarah 33
         """
         return await self._connection.call(
             requests.update_avatar(avatar, name, persona, attributes, paths, expected_revision, request_id),
@@ -248,6 +324,14 @@ class AsyncAvatars(AsyncNamespace):
         Raises:
             NotFoundError: The avatar does not exist or belongs to another user.
             UnavailableError: The connection broke; the avatar may be deleted or not.
+
+        Examples:
+            >>> await client.avatars.delete(sarah)
+            >>> try:
+            ...     await client.avatars.get(sarah)
+            ... except NotFoundError as error:
+            ...     print(error.reason)
+            RESOURCE_NOT_FOUND
         """
         await self._connection.call(requests.delete_avatar(avatar), timeout)
 
@@ -296,10 +380,147 @@ class AsyncAvatars(AsyncNamespace):
             FailedPreconditionError: The thumbnail is not ready; try again after `retry_after` seconds.
             DataLossError: The picture arrived damaged.
             OSError: The file cannot be written.
+
+        Examples:
+            >>> picture = await client.avatars.download(sarah)
+            >>> print(len(picture) == sarah.image.size_bytes)
+            True
+            >>> path = await client.avatars.download(sarah, variant="thumbnail", to="small.webp")
+            >>> print(path)
+            small.webp
         """
-        data = await self._connection.download(requests.download_image(avatar, variant), timeout)
+        picture = await self._connection.download(requests.download_image(avatar, variant), timeout)
         if to is None:
-            return data
+            return picture.data
         path = Path(to)
-        await self._connection.save(data, path)
+        await self._connection.save(picture.data, path)
         return path
+
+    async def upload_many(
+        self,
+        project: Project | str,
+        pictures: Iterable[Picture] | Mapping[str, Picture],
+        *,
+        concurrency: int = 4,
+        on_progress: BatchProgress | None = None,
+        timeout: float | None = None,
+    ) -> tuple[Outcome[Picture, Avatar], ...]:
+        """Create an avatar from each of many pictures, some at the same time.
+
+        A picture that fails does not stop the others. To stop all of them, cancel the task or press Ctrl-C.
+
+        Args:
+            project: Project that gets the avatars, or its id.
+            pictures: Pictures as `upload` takes them, each named after its file without the suffix; or a
+                mapping of names to pictures.
+            concurrency: Largest number of uploads at the same time.
+            on_progress: Called after each upload with the number of pictures that have ended and the number
+                of all. It runs where this method was called.
+            timeout: Seconds for each upload; None uses the client's `transfer_timeout`.
+
+        Returns:
+            The outcome of each picture, in the order of `pictures`: `result` is the avatar, or raises
+            `error`, which is an error of `upload`.
+
+        Raises:
+            ValueError: `concurrency` is less than 1.
+            InvalidArgumentError: `pictures` is one picture, or a picture has no file name to be named after.
+
+        Examples:
+            >>> outcomes = await client.avatars.upload_many(project, ["sarah.jpg", "missing.jpg"])
+            >>> for outcome in outcomes:
+            ...     print(outcome.source, "failed" if outcome.error else outcome.result.name)
+            sarah.jpg sarah
+            missing.jpg failed
+        """
+        given, uploads = requests.upload_avatars(project, pictures)
+
+        async def upload(connection: AsyncConnection, number: int) -> Avatar:
+            return await connection.upload(uploads[number], PictureSource(given[number]), None, timeout)
+
+        return await outcome_of_each(
+            self._connection, given, upload, concurrency=concurrency, on_progress=on_progress
+        )
+
+    @overload
+    async def download_many(
+        self,
+        avatars: Iterable[Avatar | str],
+        *,
+        to: None = None,
+        variant: ImageVariant | ImageVariantWord = ...,
+        concurrency: int = ...,
+        on_progress: BatchProgress | None = ...,
+        timeout: float | None = ...,
+    ) -> tuple[Outcome[Avatar | str, bytes], ...]: ...
+
+    @overload
+    async def download_many(
+        self,
+        avatars: Iterable[Avatar | str],
+        *,
+        to: str | os.PathLike[str],
+        variant: ImageVariant | ImageVariantWord = ...,
+        concurrency: int = ...,
+        on_progress: BatchProgress | None = ...,
+        timeout: float | None = ...,
+    ) -> tuple[Outcome[Avatar | str, Path], ...]: ...
+
+    async def download_many(
+        self,
+        avatars: Iterable[Avatar | str],
+        *,
+        to: str | os.PathLike[str] | None = None,
+        variant: ImageVariant | ImageVariantWord = ImageVariant.ORIGINAL,
+        concurrency: int = 4,
+        on_progress: BatchProgress | None = None,
+        timeout: float | None = None,
+    ) -> tuple[Outcome[Avatar | str, bytes], ...] | tuple[Outcome[Avatar | str, Path], ...]:
+        """Download a picture of each of many avatars, some at the same time.
+
+        A picture that fails does not stop the others. To stop all of them, cancel the task or press Ctrl-C.
+
+        Args:
+            avatars: Avatars, or their ids.
+            to: Folder of the files, created if it is missing. A file is named after the id of its avatar,
+                with `-thumbnail` if it is one, and replaces an existing file. None returns bytes instead.
+            variant: The originals, or the thumbnails.
+            concurrency: Largest number of downloads at the same time.
+            on_progress: Called after each download with the number of avatars that have ended and the number
+                of all. It runs where this method was called.
+            timeout: Seconds for each download; None uses the client's `transfer_timeout`.
+
+        Returns:
+            The outcome of each avatar, in the order of `avatars`: `result` is the bytes or the path, or
+            raises `error`, which is an error of `download`.
+
+        Raises:
+            ValueError: `concurrency` is less than 1.
+            InvalidArgumentError: `avatars` is one avatar or one id.
+            OSError: The folder cannot be created.
+
+        Examples:
+            >>> (outcome,) = await client.avatars.download_many([sarah], to="portraits")
+            >>> print(outcome.result.parent, outcome.result.suffix)
+            portraits .jpg
+        """
+        given, downloads = requests.download_images(avatars, variant)
+
+        async def download(connection: AsyncConnection, number: int) -> bytes:
+            return (await connection.download(downloads[number], timeout)).data
+
+        async def download_to(connection: AsyncConnection, number: int) -> Path:
+            picture = await connection.download(downloads[number], timeout)
+            path = folder / requests.file_name(downloads[number], picture.suffix)
+            await connection.save(picture.data, path)
+            return path
+
+        if to is None:
+            return await outcome_of_each(
+                self._connection, given, download, concurrency=concurrency, on_progress=on_progress
+            )
+        folder = Path(to)
+        make_folder(folder)
+        return await outcome_of_each(
+            self._connection, given, download_to, concurrency=concurrency, on_progress=on_progress
+        )

@@ -39,6 +39,9 @@ class AsyncAvatarCreator:
     call together. After UNAVAILABLE the client retries a call, within its timeout, if a second attempt is
     safe. It never retries deletes and uploads of file objects.
 
+    Each method has an example. In it, `client` is a client, `project` is a project, `sarah` is an avatar in
+    that project, `generation` is the handle of a generation, and `group` is a group of two.
+
     Attributes:
         projects: Projects, which are folders of avatars.
         avatars: Avatars and their pictures.
@@ -47,6 +50,12 @@ class AsyncAvatarCreator:
         presets: Presets, which are ready-made starting points.
         personas: Persona examples.
         operations: Operation of the service, with a token that has the role ops.
+
+    Examples:
+        >>> async with AsyncAvatarCreator(target, token=token) as client:
+        ...     project = await client.projects.create("Autumn")
+        >>> print(project.name)
+        Autumn
     """
 
     projects: AsyncProjects
@@ -172,6 +181,10 @@ class AsyncAvatarCreator:
 
         Raises:
             ValueError: An argument has a value that the client cannot use; the message says which.
+
+        Examples:
+            >>> patient = client.with_options(timeout=60, retries=2)
+            >>> project = await patient.projects.get(project)
         """
         client = copy(self)
         client._owns_channel = False
@@ -205,6 +218,10 @@ class AsyncAvatarCreator:
         """Close the client: running calls and watches raise `CallCancelledError`, and so do later ones.
 
         A channel that was passed to the client stays open, and so do its running calls.
+
+        Examples:
+            >>> client = AsyncAvatarCreator(target, token=token)
+            >>> await client.close()
         """
         await self._connection.close(channel=self._owns_channel)
 

@@ -22,8 +22,10 @@ from avatar_creator.errors import (
     UnavailableError,
     from_rpc_error,
 )
+from avatar_creator.hooks import OnReconnect
 from avatar_creator.options import CallOptions
 from avatar_creator.pictures import (
+    DownloadedPicture,
     PictureSource,
     ReceivedPicture,
     UploadProgress,
@@ -32,7 +34,7 @@ from avatar_creator.pictures import (
     total_bytes,
 )
 from avatar_creator.rpcs import Response, Rpc, serialize
-from avatar_creator.tokens import bearer
+from avatar_creator.tokens import bearer, require_plain_function
 from avatar_creator.v1.avatar_service_pb2 import (
     UploadAvatarMetadata,
     UploadAvatarRequest,
@@ -108,11 +110,11 @@ class AsyncConnection(BaseConnection):
         response = await self._with_retries(rpc, timeout, attempt, metadata, resendable=source.resendable)
         return Avatar.from_message(response.avatar)
 
-    async def download(self, request: Message, timeout: float | None) -> bytes:
-        """Download a picture and return its verified bytes."""
+    async def download(self, request: Message, timeout: float | None) -> DownloadedPicture:
+        """Download a picture and return it verified."""
         rpc = rpcs.DOWNLOAD_IMAGE
 
-        async def attempt(seconds: float, metadata: Metadata) -> bytes:
+        async def attempt(seconds: float, metadata: Metadata) -> DownloadedPicture:
             picture = ReceivedPicture()
             stream = self._stream(rpc, request, seconds, metadata)
             try:
@@ -129,9 +131,15 @@ class AsyncConnection(BaseConnection):
         await asyncio.to_thread(save, data, path)
 
     async def watch(
-        self, resume: watching.ResumePoint, *, timeout: float | None, reconnect_for: float
+        self,
+        resume: watching.ResumePoint,
+        *,
+        timeout: float | None,
+        reconnect_for: float,
+        on_reconnect: OnReconnect | None = None,
     ) -> AsyncGenerator[Generation, None]:
         """Yield the new states of a watch, over as many connections as it takes."""
+        require_plain_function(on_reconnect, "on_reconnect", "both clients call it without awaiting it")
         reconnects = self._reconnects(
             resume, timeout=timeout, reconnect_for=reconnect_for, renews_token=callable(self._token)
         )
@@ -161,7 +169,7 @@ class AsyncConnection(BaseConnection):
             finally:
                 if stream is not None:
                     stream.cancel()
-            await self._sleep(reconnects.delay_after(error))
+            await self._sleep(self._delay_after(error, reconnects, on_reconnect))
 
     async def close(self, *, channel: bool) -> None:
         """Refuse later calls, and close the channel if asked."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Unpack
 
 from avatar_creator import watching
+from avatar_creator._async.handles import AsyncGenerationGroup, AsyncGenerationHandle
 from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.namespace import AsyncNamespace
+from avatar_creator._async.watches import AsyncWatch
 from avatar_creator._requests import generations as requests
+from avatar_creator._requests.fields import at_least_one, given_or_new
 from avatar_creator.enums import (
     ErrorReason,
     GenerationOrder,
@@ -20,8 +22,11 @@ from avatar_creator.enums import (
     GenerationState,
     GenerationStateWord,
 )
+from avatar_creator.handles import WAIT_SECONDS, AnyGeneration
+from avatar_creator.hooks import OnReconnect
 from avatar_creator.parameters import GenerationParameters
-from avatar_creator.values import Estimate, Generation, GenerationAttempt, Project, Recipe
+from avatar_creator.v1.generation_service_pb2 import CreateGenerationRequest
+from avatar_creator.values import Avatar, Estimate, Generation, GenerationAttempt, Project, Recipe
 
 
 class AsyncGenerations(AsyncNamespace):
@@ -35,10 +40,12 @@ class AsyncGenerations(AsyncNamespace):
         request_id: str | None = None,
         timeout: float | None = None,
         **parameters: Unpack[GenerationParameters],
-    ) -> Generation:
-        """Start a generation and return it at once, without waiting for the picture.
+    ) -> AsyncGenerationHandle:
+        """Start a generation and return its handle at once, without waiting for the picture.
 
-        `watch` follows the generation until it ends; `create_and_wait` does both.
+        `wait` of the handle waits for the avatar, and `watch` follows the progress. A reference that is a
+        picture is uploaded first. It stays in the project as an avatar, even if the generation is refused.
+        Repeating the call with the same `request_id` does not upload it again.
 
         Args:
             project: Project that gets the avatar, or its id.
@@ -48,7 +55,7 @@ class AsyncGenerations(AsyncNamespace):
             **parameters: Size, seed, persona and other options; see `GenerationParameters`.
 
         Returns:
-            The new generation, which is PENDING or already further.
+            The handle of the new generation, which is PENDING or already further.
 
         Raises:
             InvalidArgumentError: A field exceeds its limit, contains words that are not allowed, or is not
@@ -58,9 +65,23 @@ class AsyncGenerations(AsyncNamespace):
             ResourceExhaustedError: The call would exceed a limit; `quota_violations` names it, and the call
                 may succeed after `retry_after` seconds.
             AlreadyExistsError: The `request_id` was used for another generation.
+            OSError: A file given as `reference` cannot be read.
+
+        Examples:
+            >>> generation = await client.generations.create(
+            ...     project,
+            ...     "confident business woman",
+            ...     attributes={"headwear": "hijab"},
+            ...     width=256,
+            ...     height=256,
+            ... )
+            >>> avatar = await generation.wait()
+            >>> print(avatar.source_type, avatar.image.width)
+            text_to_image 256
         """
         request = requests.generation_request(project, prompt, parameters)
-        return await self._connection.call(requests.create_generation(request, request_id), timeout)
+        generation, *_ = await self._start(request, parameters, request_id, timeout)
+        return self.handle(generation)
 
     async def create_variations(
         self,
@@ -71,7 +92,7 @@ class AsyncGenerations(AsyncNamespace):
         request_id: str | None = None,
         timeout: float | None = None,
         **parameters: Unpack[GenerationParameters],
-    ) -> Sequence[Generation]:
+    ) -> AsyncGenerationGroup:
         """Start several generations of the same picture with consecutive seeds.
 
         All of them have the id of the first one as `group_id`; `list` and `watch_many` accept that id.
@@ -85,32 +106,41 @@ class AsyncGenerations(AsyncNamespace):
             **parameters: Size, first seed, persona and other options; see `GenerationParameters`.
 
         Returns:
-            The new generations, in the order of their seeds.
+            The handles of the new generations, in the order of their seeds.
 
         Raises:
             ValueError: `count` is less than 1.
             AvatarCreatorError: The errors of `create`.
+
+        Examples:
+            >>> group = await client.generations.create_variations(
+            ...     project, "calm man with a beard", 2, seed=7, width=256, height=256
+            ... )
+            >>> print([avatar.seed_used for avatar in await group.wait_all()])
+            [7, 8]
         """
         request = requests.generation_request(project, prompt, parameters)
-        return await self._connection.call(requests.create_variations(request, count, request_id), timeout)
+        request.variation_count = at_least_one("count", count)
+        generations = await self._start(request, parameters, request_id, timeout)
+        return AsyncGenerationGroup(self._connection, generations)
 
     async def reproduce(
         self,
-        generation: Generation | str,
+        generation: AnyGeneration,
         *,
         project: Project | str,
         avatar_name: str = "",
         priority: GenerationPriority | GenerationPriorityWord | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
-    ) -> Generation:
+    ) -> AsyncGenerationHandle:
         """Start a generation that runs the recipe of a completed one again.
 
         The new generation has `reproduce_of` set. When it is COMPLETED, its `reproduction` compares the two
         pictures.
 
         Args:
-            generation: The completed generation, or its id.
+            generation: The completed generation, its handle or its id.
             project: Project that gets the new avatar, or its id.
             avatar_name: Name of the new avatar, at most 120 characters; empty means the name of the first
                 one.
@@ -119,7 +149,7 @@ class AsyncGenerations(AsyncNamespace):
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
-            The new generation.
+            The handle of the new generation.
 
         Raises:
             FailedPreconditionError: The generation has no recipe, or the service now draws with another
@@ -128,11 +158,17 @@ class AsyncGenerations(AsyncNamespace):
             NotFoundError: The generation, project or reference does not exist; `resource` names it.
             ResourceExhaustedError: The call would exceed a limit; it may succeed after `retry_after` seconds.
             AlreadyExistsError: The `request_id` was used for another generation.
+
+        Examples:
+            >>> avatar = await generation.wait()
+            >>> again = await client.generations.reproduce(generation, project=project)
+            >>> avatar = await again.wait()
+            >>> print(again.generation.reproduction.identical_pixels)
+            True
         """
-        return await self._connection.call(
-            requests.reproduce_generation(generation, project, avatar_name, priority, request_id),
-            timeout,
-        )
+        call = requests.reproduce_generation(generation, project, avatar_name, priority, request_id)
+        started = await self._connection.call(call, timeout)
+        return self.handle(started)
 
     async def estimate(
         self,
@@ -154,42 +190,59 @@ class AsyncGenerations(AsyncNamespace):
 
         Raises:
             ValueError: `variation_count` is less than 1.
+            InvalidArgumentError: A reference is a picture, which an estimate does not upload.
             AvatarCreatorError: The errors of `create`, except those about limits, which are not checked.
-        """
-        request = requests.generation_request(project, prompt, parameters)
-        return await self._connection.call(requests.estimate_generation(request, variation_count), timeout)
 
-    async def get(self, generation: Generation | str, *, timeout: float | None = None) -> Generation:
+        Examples:
+            >>> estimate = await client.generations.estimate(project, "calm man with a beard")
+            >>> print(estimate.provider, estimate.price_usd)
+            sketch 0
+        """
+        call = requests.estimate_generation(project, prompt, parameters, variation_count)
+        return await self._connection.call(call, timeout)
+
+    async def get(self, generation: AnyGeneration, *, timeout: float | None = None) -> Generation:
         """Return a generation.
 
         Args:
-            generation: Generation, or its id.
+            generation: Generation, its handle or its id.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Raises:
             NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> state = await client.generations.get(generation.id)
+            >>> print(state.prompt)
+            calm man with a beard
         """
         return await self._connection.call(requests.get_generation(generation), timeout)
 
     async def attempts(
-        self, generation: Generation | str, *, timeout: float | None = None
+        self, generation: AnyGeneration, *, timeout: float | None = None
     ) -> Sequence[GenerationAttempt]:
         """Return the attempts of the workers at a generation, oldest first.
 
         Args:
-            generation: Generation, or its id.
+            generation: Generation, its handle or its id.
             timeout: Seconds for all attempts of the call together; None uses the client's `timeout`.
 
         Raises:
             NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> avatar = await generation.wait()
+            >>> for attempt in await client.generations.attempts(generation):
+            ...     print(attempt.attempt_number, attempt.outcome)
+            1 succeeded
         """
         return await self._connection.call(requests.list_attempts(generation), timeout)
 
-    async def recipe(self, generation: Generation | str, *, timeout: float | None = None) -> Recipe | None:
+    async def recipe(self, generation: AnyGeneration, *, timeout: float | None = None) -> Recipe | None:
         """Return the recipe of a generation: provider, model, seed and prompts of its picture.
 
         Args:
-            generation: Generation, or its id.
+            generation: Generation, its handle or its id.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
@@ -197,6 +250,12 @@ class AsyncGenerations(AsyncNamespace):
 
         Raises:
             NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> avatar = await generation.wait()
+            >>> recipe = await client.generations.recipe(generation)
+            >>> print(recipe.provider, recipe.seed)
+            sketch 7
         """
         return await self._connection.call(requests.get_recipe(generation), timeout)
 
@@ -242,6 +301,11 @@ class AsyncGenerations(AsyncNamespace):
         Raises:
             ValueError: A time has no time zone.
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
+
+        Examples:
+            >>> async for each in client.generations.list(project, order="oldest_first"):
+            ...     print(each.prompt)
+            calm man with a beard
         """
         return self._list(
             requests.list_generations(
@@ -262,41 +326,48 @@ class AsyncGenerations(AsyncNamespace):
 
     def watch(
         self,
-        generation: Generation | str,
+        generation: AnyGeneration,
         *,
         known_revision: int = 0,
         timeout: float | None = None,
         reconnect_for: float = 60.0,
-    ) -> AsyncGenerator[Generation, None]:
+        on_reconnect: OnReconnect | None = None,
+    ) -> AsyncWatch[Generation]:
         """Yield the current state of a generation and then every change, until it has ended.
 
         Each state has a higher revision than the one before. A slow reader skips states, but never the last
         one. When the connection breaks or the server shuts down, the watch reconnects and continues after the
-        last state. `aclose()` of the generator ends the watch early.
+        last state. The end of its `async with` block, or `aclose()`, ends the watch early.
 
         Args:
-            generation: Generation, or its id.
+            generation: Generation, its handle or its id.
             known_revision: Highest revision seen before; only later states are sent. A final state is always
                 sent.
             timeout: Seconds for the whole watch; None means no limit.
             reconnect_for: Seconds without a connection after which the watch fails. Any message restarts the
                 count.
+            on_reconnect: Function that receives a `ReconnectEvent` each time the connection is lost. It runs
+                where the watch is read.
 
         Raises:
             NotFoundError: The generation does not exist, or was deleted.
             UnavailableError: There was no connection for `reconnect_for` seconds.
             UnauthenticatedError: The token has expired, and a callable token returned the same token again.
             DeadlineExceededError: The `timeout` passed; the generation continues.
+
+        Examples:
+            >>> async with client.generations.watch(generation) as states:
+            ...     async for state in states:
+            ...         last = f"{state.progress_percent} % {state.stage}"
+            >>> print(last)
+            100 % ended
         """
-        return self._connection.watch(
-            watching.one_generation(generation, known_revision),
-            timeout=timeout,
-            reconnect_for=reconnect_for,
-        )
+        resume = watching.one_generation(generation, known_revision)
+        return self._watch(resume, timeout, reconnect_for, on_reconnect)
 
     def watch_many(
         self,
-        targets: Iterable[Generation | str] | Mapping[str, int] | None = None,
+        targets: Iterable[AnyGeneration] | Mapping[str, int] | None = None,
         *,
         project: Project | str = "",
         group_id: str = "",
@@ -304,16 +375,17 @@ class AsyncGenerations(AsyncNamespace):
         changed_since: datetime | None = None,
         timeout: float | None = None,
         reconnect_for: float = 60.0,
-    ) -> AsyncGenerator[Generation, None]:
+        on_reconnect: OnReconnect | None = None,
+    ) -> AsyncWatch[Generation]:
         """Yield the states of several generations: all of the caller's, a project, a group, or 100 targets.
 
         Each generation is watched as `watch` does. The watch of targets or of a group ends when all have
         ended. The watch of a project or of a user sends the unfinished generations, then every change and
-        every new generation, until the caller closes it with `aclose()`. It misses no change while it
-        reconnects.
+        every new generation, until the end of its `async with` block, or `aclose()`. It misses no change
+        while it reconnects.
 
         Args:
-            targets: Generations or their ids, or a mapping of ids to the highest revisions seen before.
+            targets: Generations, handles or ids, or a mapping of ids to the highest revisions seen before.
                 Without targets, project, group and user, the watch is of all generations of the caller.
             project: The project to watch, or its id.
             group_id: The group of variations to watch.
@@ -324,6 +396,8 @@ class AsyncGenerations(AsyncNamespace):
             timeout: Seconds for the whole watch; None means no limit.
             reconnect_for: Seconds without a connection after which the watch fails. Any message restarts the
                 count.
+            on_reconnect: Function that receives a `ReconnectEvent` each time the connection is lost. It runs
+                where the watch is read.
 
         Raises:
             ValueError: The arguments name more than one of targets, project, group and user, or
@@ -333,18 +407,24 @@ class AsyncGenerations(AsyncNamespace):
             UnavailableError: There was no connection for `reconnect_for` seconds.
             UnauthenticatedError: The token has expired, and a callable token returned the same token again.
             DeadlineExceededError: The `timeout` passed; the generations continue.
-        """
-        return self._connection.watch(
-            watching.resume_point(targets, project, group_id, user_id, changed_since, datetime.now(UTC)),
-            timeout=timeout,
-            reconnect_for=reconnect_for,
-        )
 
-    async def cancel(self, generation: Generation | str, *, timeout: float | None = None) -> Generation:
+        Examples:
+            >>> async with client.generations.watch_many(project=project) as states:
+            ...     async for state in states:
+            ...         if state.ended:
+            ...             print(state.state)
+            ...             break
+            completed
+        """
+        started = datetime.now(UTC)
+        resume = watching.resume_point(targets, project, group_id, user_id, changed_since, started)
+        return self._watch(resume, timeout, reconnect_for, on_reconnect)
+
+    async def cancel(self, generation: AnyGeneration, *, timeout: float | None = None) -> Generation:
         """Cancel a generation that has not ended. Cancelling it twice is not an error.
 
         Args:
-            generation: Generation, or its id.
+            generation: Generation, its handle or its id.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
@@ -353,70 +433,114 @@ class AsyncGenerations(AsyncNamespace):
         Raises:
             FailedPreconditionError: The generation has completed or failed.
             NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> cancelled = await client.generations.cancel(generation)
+            >>> print(cancelled.state)
+            cancelled
         """
         return await self._connection.call(requests.cancel_generation(generation), timeout)
 
     async def retry(
-        self, generation: Generation | str, *, request_id: str | None = None, timeout: float | None = None
-    ) -> Generation:
+        self, generation: AnyGeneration, *, request_id: str | None = None, timeout: float | None = None
+    ) -> AsyncGenerationHandle:
         """Start a failed or cancelled generation again, as a new one with `retry_of` set.
 
         Args:
-            generation: Generation that failed or was cancelled, or its id.
+            generation: Generation that failed or was cancelled, its handle or its id.
             request_id: UUID of this logical call; None creates one.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
-            The new generation.
+            The handle of the new generation.
 
         Raises:
             FailedPreconditionError: The generation has not failed and was not cancelled, or it reproduces a
                 recipe that cannot run again or has been deleted.
             NotFoundError: The generation does not exist or belongs to another user.
             ResourceExhaustedError: The call would exceed a limit; it may succeed after `retry_after` seconds.
-        """
-        return await self._connection.call(requests.retry_generation(generation, request_id), timeout)
 
-    async def create_and_wait(
+        Examples:
+            >>> cancelled = await client.generations.cancel(generation)
+            >>> again = await client.generations.retry(cancelled)
+            >>> print(again.generation.retry_of == generation.id)
+            True
+        """
+        call = requests.retry_generation(generation, request_id)
+        started = await self._connection.call(call, timeout)
+        return self.handle(started)
+
+    async def wait(
         self,
-        project: Project | str,
-        prompt: str = "",
+        generation: AnyGeneration,
         *,
-        request_id: str | None = None,
+        timeout: float | None = WAIT_SECONDS,
         on_progress: Callable[[Generation], object] | None = None,
-        timeout: float = 600.0,
-        **parameters: Unpack[GenerationParameters],
-    ) -> Generation:
-        """Start a generation, watch it, and return it when it is COMPLETED.
+    ) -> Avatar:
+        """Wait until a generation has ended and return the avatar that it made.
 
         Args:
-            project: Project that gets the avatar, or its id.
-            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset`.
-            request_id: UUID of this logical call; None creates one.
+            generation: Generation, its handle or its id.
+            timeout: Seconds to wait for the end of the generation; None means no limit. The call that then
+                reads the avatar has the client's `timeout`.
             on_progress: Called with every state of the generation, including the last one.
-            timeout: Seconds for the creation and the watch together.
-            **parameters: Size, seed, persona and other options; see `GenerationParameters`.
-
-        Returns:
-            The completed generation; `avatar_id` is the avatar that it made.
 
         Raises:
             GenerationFailedError: The generation failed; `reason` and `message` say why.
             GenerationCancelledError: The generation was cancelled.
             DeadlineExceededError: The `timeout` passed; the generation continues, and `resource` has its id.
-            AvatarCreatorError: The errors of `create` and `watch`.
+            NotFoundError: The generation does not exist, or it or its avatar was deleted.
+            AvatarCreatorError: The other errors of `watch`.
+
+        Examples:
+            >>> avatar = await client.generations.wait(generation, timeout=60)
+            >>> print(avatar.name)
+            calm man with a beard
         """
-        remaining = self._connection.countdown(timeout)
-        generation = await self.create(
-            project,
-            prompt,
-            request_id=request_id,
-            timeout=self._connection.at_most(timeout),
-            **parameters,
+        return await self.handle(generation).wait(timeout=timeout, on_progress=on_progress)
+
+    def handle(self, generation: AnyGeneration) -> AsyncGenerationHandle:
+        """Return a handle of a generation, without a call.
+
+        Args:
+            generation: Generation, its handle or its id.
+
+        Examples:
+            >>> handle = client.generations.handle(generation.id)
+            >>> avatar = await handle.wait()
+            >>> print(handle.generation.state)
+            completed
+        """
+        return AsyncGenerationHandle(self._connection, generation)
+
+    def _watch(
+        self,
+        resume: watching.ResumePoint,
+        timeout: float | None,
+        reconnect_for: float,
+        on_reconnect: OnReconnect | None,
+    ) -> AsyncWatch[Generation]:
+        return AsyncWatch(
+            self._connection.watch(
+                resume, timeout=timeout, reconnect_for=reconnect_for, on_reconnect=on_reconnect
+            )
         )
-        async with aclosing(self.watch(generation, timeout=remaining())) as states:
-            async for state in states:
-                generation = state
-                if on_progress is not None:
-                    on_progress(state)
-        return watching.completed(generation)
+
+    async def _start(
+        self,
+        request: CreateGenerationRequest,
+        parameters: GenerationParameters,
+        request_id: str | None,
+        timeout: float | None,
+    ) -> tuple[Generation, ...]:
+        """Upload the pictures among the references, send the request, and return the new generations."""
+        request.request_id = given_or_new(request_id)
+        remaining = self._connection.countdown(timeout)
+        for number, reference in enumerate(requests.references(parameters)):
+            if isinstance(reference, str):
+                request.reference_avatar_ids.append(reference)
+            else:
+                upload = requests.upload_of_reference(request, reference, number)
+                avatar = await self._connection.upload(upload, reference, None, remaining())
+                request.reference_avatar_ids.append(avatar.id)
+        return await self._connection.call(requests.create_generations(request), remaining())

@@ -31,6 +31,11 @@ class AsyncItems(AsyncIterator[Item]):
 
         Raises:
             AvatarCreatorError: The errors of the method that returned this list.
+
+        Examples:
+            >>> page = await client.avatars.list(project, page_size=10).page()
+            >>> print([face.name for face in page.items], page.next_page_token == "")
+            ['Sarah'] True
         """
         return await self._connection.call(self._first.page(), self._timeout)
 

@@ -17,6 +17,7 @@ from avatar_creator.enums import (
     UserOrder,
     UserOrderWord,
 )
+from avatar_creator.handles import AnyGeneration
 from avatar_creator.values import (
     BulkCancellation,
     BulkRetry,
@@ -47,6 +48,11 @@ class AsyncOperations(AsyncNamespace):
 
         Returns:
             The workers, each with the attempts that it runs; iterating requests the pages one by one.
+
+        Examples:
+            >>> async for worker in client.operations.list_workers():
+            ...     print(worker.state, worker.provider, len(worker.running))
+            live sketch 0
         """
         return self._list(requests.list_workers(), page_token, page_size, timeout)
 
@@ -62,6 +68,12 @@ class AsyncOperations(AsyncNamespace):
 
         Raises:
             NotFoundError: There is no such worker.
+
+        Examples:
+            >>> worker = await anext(client.operations.list_workers())
+            >>> worker = await client.operations.drain_worker(worker)
+            >>> print(worker.state)
+            draining
         """
         return await self._connection.call(requests.drain_worker(worker), timeout)
 
@@ -77,6 +89,12 @@ class AsyncOperations(AsyncNamespace):
 
         Raises:
             NotFoundError: There is no such worker.
+
+        Examples:
+            >>> worker = await anext(client.operations.list_workers())
+            >>> worker = await client.operations.resume_worker(worker.name)
+            >>> print(worker.state)
+            live
         """
         return await self._connection.call(requests.resume_worker(worker), timeout)
 
@@ -85,6 +103,11 @@ class AsyncOperations(AsyncNamespace):
 
         Args:
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Examples:
+            >>> queue = await client.operations.get_queue()
+            >>> print([f"{depth.due_count} {depth.priority}" for depth in queue.depths])
+            ['0 interactive', '1 normal', '0 bulk']
         """
         return await self._connection.call(requests.get_queue(), timeout)
 
@@ -101,6 +124,11 @@ class AsyncOperations(AsyncNamespace):
 
         Raises:
             InvalidArgumentError: The service has no such route; the message names its routes.
+
+        Examples:
+            >>> queue = await client.operations.pause_queue(note="Back at 09:00 UTC")
+            >>> print(queue.pauses[0].note)
+            Back at 09:00 UTC
         """
         return await self._connection.call(requests.pause_queue(route, note), timeout)
 
@@ -113,10 +141,15 @@ class AsyncOperations(AsyncNamespace):
 
         Returns:
             The queue without the pause.
+
+        Examples:
+            >>> queue = await client.operations.resume_queue()
+            >>> print(queue.pauses)
+            ()
         """
         return await self._connection.call(requests.resume_queue(route), timeout)
 
-    async def retry_now(self, generation: Generation | str, *, timeout: float | None = None) -> Generation:
+    async def retry_now(self, generation: AnyGeneration, *, timeout: float | None = None) -> Generation:
         """Start the retry of a generation now that waits for the time of its next attempt.
 
         Args:
@@ -129,6 +162,12 @@ class AsyncOperations(AsyncNamespace):
         Raises:
             FailedPreconditionError: The generation is not pending.
             NotFoundError: The generation does not exist.
+
+        Examples:
+            >>> async for generation in client.generations.list(user_id="-", states="pending"):
+            ...     generation = await client.operations.retry_now(generation)
+            ...     print(generation.stage)
+            queued
         """
         return await self._connection.call(requests.retry_now(generation), timeout)
 
@@ -167,6 +206,12 @@ class AsyncOperations(AsyncNamespace):
         Raises:
             ValueError: A time has no time zone.
             InvalidArgumentError: A state cannot be cancelled.
+
+        Examples:
+            >>> found = await client.operations.bulk_cancel(user_id="sarah", dry_run=True)
+            >>> print(found.generation_count, found.has_more)
+            1 False
+            >>> cancelled = await client.operations.bulk_cancel(user_id="sarah")
         """
         selection = requests.generation_filter(
             user_id, project, states, error_reasons, priorities, create_time_to
@@ -208,6 +253,13 @@ class AsyncOperations(AsyncNamespace):
         Raises:
             ValueError: A time has no time zone.
             InvalidArgumentError: A state cannot be retried.
+
+        Examples:
+            >>> found = await client.operations.bulk_retry(
+            ...     user_id="-", error_reasons="PROVIDER_TIMEOUT", dry_run=True
+            ... )
+            >>> print(found.generation_count, found.failure_count)
+            0 0
         """
         selection = requests.generation_filter(
             user_id, project, states, error_reasons, priorities, create_time_to
@@ -237,6 +289,11 @@ class AsyncOperations(AsyncNamespace):
 
         Raises:
             ValueError: A time has no time zone.
+
+        Examples:
+            >>> async for user in client.operations.list_users(order="queue_depth"):
+            ...     print(user.user_id, user.due_count)
+            sarah 1
         """
         return self._list(requests.list_users(order, since), page_token, page_size, timeout)
 
@@ -246,6 +303,11 @@ class AsyncOperations(AsyncNamespace):
         Args:
             user_id: Id of the user.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Examples:
+            >>> limits = await client.operations.get_limits("sarah")
+            >>> print(limits.own.per_day, limits.used.concurrent)
+            None 1
         """
         return await self._connection.call(requests.get_user_limits(user_id), timeout)
 
@@ -276,6 +338,11 @@ class AsyncOperations(AsyncNamespace):
 
         Raises:
             InvalidArgumentError: No limit is given, or one is negative.
+
+        Examples:
+            >>> limits = await client.operations.set_limits("sarah", per_day=200)
+            >>> print(limits.effective.per_day)
+            200
         """
         return await self._connection.call(
             requests.set_user_limits(user_id, concurrent, per_minute, per_day, spend_per_day_micros), timeout
@@ -290,5 +357,10 @@ class AsyncOperations(AsyncNamespace):
 
         Returns:
             The limits of the settings.
+
+        Examples:
+            >>> limits = await client.operations.clear_limits("sarah")
+            >>> print(limits.own.per_day)
+            None
         """
         return await self._connection.call(requests.clear_user_limits(user_id), timeout)

@@ -33,6 +33,11 @@ class AsyncPresets(AsyncNamespace):
 
         Returns:
             The presets; iterating requests the pages one by one.
+
+        Examples:
+            >>> async for preset in client.presets.list(query="teacher"):
+            ...     print(preset.name)
+            Village schoolteacher in a peci
         """
         return self._list(
             requests.list_presets(category, query, include_images), page_token, page_size, timeout
@@ -47,6 +52,12 @@ class AsyncPresets(AsyncNamespace):
 
         Raises:
             NotFoundError: The preset does not exist.
+
+        Examples:
+            >>> preset = await anext(client.presets.list())
+            >>> preset = await client.presets.get(preset)
+            >>> print(preset.image_data[8:12])
+            b'WEBP'
         """
         return await self._connection.call(requests.get_preset(preset), timeout)
 
@@ -72,6 +83,12 @@ class AsyncPersonas(AsyncNamespace):
 
         Returns:
             The persona examples; iterating requests the pages one by one.
+
+        Examples:
+            >>> async for example in client.personas.list(category="business"):
+            ...     print(example.persona.name, example.persona.age)
+            Aminata 36
+            Tariq 27
         """
         return self._list(requests.list_persona_examples(category), page_token, page_size, timeout)
 
@@ -86,5 +103,11 @@ class AsyncPersonas(AsyncNamespace):
 
         Raises:
             NotFoundError: The persona example does not exist.
+
+        Examples:
+            >>> example = await anext(client.personas.list())
+            >>> example = await client.personas.get(example.id)
+            >>> print(example.persona.personality)
+            ('patient', 'encouraging', 'clear')
         """
         return await self._connection.call(requests.get_persona_example(persona_example), timeout)

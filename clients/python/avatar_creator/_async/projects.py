@@ -33,6 +33,11 @@ class AsyncProjects(AsyncNamespace):
         Raises:
             InvalidArgumentError: The name or the description exceeds its limit.
             AlreadyExistsError: The `request_id` was used for another project.
+
+        Examples:
+            >>> project = await client.projects.create("Autumn", description="Faces for the posters")
+            >>> print(project.name, project.avatar_count)
+            Autumn 0
         """
         return await self._connection.call(requests.create_project(name, description, request_id), timeout)
 
@@ -45,6 +50,11 @@ class AsyncProjects(AsyncNamespace):
 
         Raises:
             NotFoundError: The project does not exist or belongs to another user.
+
+        Examples:
+            >>> project = await client.projects.get(project.id)
+            >>> print(project.name, project.revision)
+            Spring campaign 1
         """
         return await self._connection.call(requests.get_project(project), timeout)
 
@@ -60,6 +70,11 @@ class AsyncProjects(AsyncNamespace):
 
         Raises:
             NotFoundError: The project does not exist or belongs to another user.
+
+        Examples:
+            >>> opened = await client.projects.open(project)
+            >>> print([face.name for face in opened.avatars], opened.project.avatar_count)
+            ['Sarah'] 1
         """
         return await self._connection.call(requests.open_project(project), timeout)
 
@@ -84,6 +99,11 @@ class AsyncProjects(AsyncNamespace):
 
         Raises:
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
+
+        Examples:
+            >>> async for each in client.projects.list():
+            ...     print(each.name)
+            Spring campaign
         """
         return self._list(requests.list_projects(user_id), page_token, page_size, timeout)
 
@@ -118,6 +138,13 @@ class AsyncProjects(AsyncNamespace):
             InvalidArgumentError: The name or the description exceeds its limit.
             NotFoundError: The project does not exist or belongs to another user.
             AbortedError: The project has another revision, `metadata["current_revision"]`.
+
+        Examples:
+            >>> changed = await client.projects.update(
+            ...     project, name="Spring 2027", expected_revision=project.revision
+            ... )
+            >>> print(changed.name, changed.revision)
+            Spring 2027 2
         """
         return await self._connection.call(
             requests.update_project(project, name, description, expected_revision, request_id), timeout
@@ -133,5 +160,10 @@ class AsyncProjects(AsyncNamespace):
         Raises:
             NotFoundError: The project does not exist or belongs to another user.
             UnavailableError: The connection broke; the project may be deleted or not.
+
+        Examples:
+            >>> await client.projects.delete(project)
+            >>> print([each.name async for each in client.projects.list()])
+            []
         """
         await self._connection.call(requests.delete_project(project), timeout)

@@ -47,6 +47,11 @@ class AsyncUsage(AsyncNamespace):
             InvalidArgumentError: A field exceeds its limit.
             NotFoundError: The avatar does not exist or belongs to another user.
             PermissionDeniedError: The token is bound to another app.
+
+        Examples:
+            >>> used = await client.usage.record(sarah, app_id="pose-generator", action="generate_poses")
+            >>> print(used.usage.action, used.usage_count)
+            generate_poses 1
         """
         return await self._connection.call(
             requests.record_usage(
@@ -80,6 +85,13 @@ class AsyncUsage(AsyncNamespace):
 
         Raises:
             NotFoundError: The avatar does not exist or belongs to another user.
+
+        Examples:
+            >>> await client.usage.record(sarah, app_id="pose-generator", action="generate_poses")
+            RecordedUsage(...)
+            >>> async for use in client.usage.list(sarah):
+            ...     print(use.app_id, use.action)
+            pose-generator generate_poses
         """
         return self._list(requests.list_usage(avatar, app_id, action), page_token, page_size, timeout)
 
@@ -96,6 +108,13 @@ class AsyncUsage(AsyncNamespace):
 
         Raises:
             NotFoundError: The avatar does not exist or belongs to another user.
+
+        Examples:
+            >>> await client.usage.record(sarah, app_id="pose-generator", action="generate_poses")
+            RecordedUsage(...)
+            >>> for app in await client.usage.summarize(sarah):
+            ...     print(app.app_id, app.usage_count)
+            pose-generator 1
         """
         apps = []
         async for app in self._list(requests.summarize_usage(avatar), "", 0, timeout):
@@ -113,6 +132,11 @@ class AsyncUsage(AsyncNamespace):
 
         Raises:
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
+
+        Examples:
+            >>> stats = await client.usage.stats()
+            >>> print(stats.avatar_count, stats.recent_upload_count)
+            1 1
         """
         stats = await self._connection.call(requests.get_stats(user_id, ""), timeout)
         while stats.next_page_token:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from avatar_creator import rpcs
 from avatar_creator._requests.calls import Call, ListCall
@@ -15,6 +15,7 @@ from avatar_creator._requests.fields import (
     number_of,
     numbers_of,
     persona_of,
+    refused,
 )
 from avatar_creator.enums import (
     AgeRange,
@@ -30,6 +31,7 @@ from avatar_creator.enums import (
     Style,
     StyleWord,
 )
+from avatar_creator.pictures import Picture, PictureSource, is_picture
 from avatar_creator.v1.avatar_pb2 import Avatar as AvatarMessage
 from avatar_creator.v1.avatar_service_pb2 import (
     BatchGetAvatarsRequest,
@@ -73,6 +75,27 @@ def upload_avatar(
         content_type=content_type,
         defer_thumbnail=defer_thumbnail,
         request_id=given_or_new(request_id),
+    )
+
+
+def upload_avatars(
+    project: Project | str, pictures: Iterable[Picture] | Mapping[str, Picture]
+) -> tuple[list[Picture], list[UploadAvatarMetadata]]:
+    """Return the pictures with the metadata of their uploads."""
+    if is_picture(pictures) or not isinstance(pictures, Iterable):
+        raise refused("pictures", "must be a list, as in [first, second], or a mapping of names to pictures")
+    if isinstance(pictures, Mapping):
+        named = list(pictures.items())
+    else:
+        named = [(PictureSource(picture).name, picture) for picture in pictures]
+    for number, (name, picture) in enumerate(named):
+        if not is_picture(picture):
+            raise refused(f"pictures[{number}]", "must be a path, bytes, an open file or an image of Pillow")
+        if not name:
+            raise refused(f"pictures[{number}]", "has no file name; give a mapping of names to pictures")
+    return (
+        [picture for _, picture in named],
+        [upload_avatar(project, name, None, None, "", False, None) for name, _ in named],
     )
 
 
@@ -155,6 +178,21 @@ def update_avatar(
 def delete_avatar(avatar: Avatar | str) -> Call[DeleteAvatarResponse, None]:
     request = DeleteAvatarRequest(avatar_id=id_of("avatar", Avatar, avatar))
     return Call(rpcs.DELETE_AVATAR, request, lambda _: None)
+
+
+def download_images(
+    avatars: Iterable[Avatar | str], variant: ImageVariant | ImageVariantWord | None
+) -> tuple[list[Avatar | str], list[DownloadImageRequest]]:
+    """Return the avatars with the requests for their pictures."""
+    given = avatars if isinstance(avatars, str | Avatar) else list(avatars)
+    ids = ids_of("avatars", Avatar, given)
+    return list(given), [download_image(each, variant) for each in ids]
+
+
+def file_name(request: DownloadImageRequest, suffix: str) -> str:
+    """Return the name of the file for the downloaded picture."""
+    thumbnail = request.variant == ImageVariant.THUMBNAIL.number
+    return f"{request.avatar_id}{'-thumbnail' if thumbnail else ''}{suffix}"
 
 
 def download_image(

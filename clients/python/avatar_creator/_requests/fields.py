@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -15,11 +16,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from avatar_creator.conversion import Value
 from avatar_creator.enums import Word
 from avatar_creator.errors import FieldViolation, InvalidArgumentError
+from avatar_creator.handles import BaseGenerationHandle
+from avatar_creator.pictures import PictureSource, is_picture
 from avatar_creator.v1.attributes_pb2 import Attributes as AttributesMessage
 from avatar_creator.v1.persona_pb2 import Persona as PersonaMessage
-from avatar_creator.values import Attributes, AttributesFields, Persona, PersonaFields
+from avatar_creator.values import Attributes, AttributesFields, Avatar, Generation, Persona, PersonaFields
 
 _Fields = TypeVar("_Fields", Attributes, Persona)
+
+_UUID = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def given_or_new(request_id: str | None) -> str:
@@ -43,11 +48,13 @@ def id_of(argument: str, kind: type[Value[Any]], given: object) -> str:
     """
     if isinstance(given, str) and not isinstance(given, Word):
         return given
+    if kind is Generation and isinstance(given, BaseGenerationHandle):
+        return given.id
     if isinstance(given, kind):
         id: str = given.id  # type: ignore[attr-defined]
         return id
     name = kind.__name__
-    raise _refused(argument, f"must be an id or {_article(name)} {name} (got {_article_and_type(given)})")
+    raise refused(argument, f"must be an id or {_article(name)} {name} (got {_article_and_type(given)})")
 
 
 def ids_of(argument: str, kind: type[Value[Any]], given: object) -> list[str]:
@@ -58,8 +65,34 @@ def ids_of(argument: str, kind: type[Value[Any]], given: object) -> list[str]:
     """
     # A text is iterable too, and each of its characters would be an id.
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        raise _refused(argument, f"must be a list, as in [first, second] (got {_article_and_type(given)})")
+        raise refused(argument, f"must be a list, as in [first, second] (got {_article_and_type(given)})")
     return [id_of(argument, kind, each) for each in given]
+
+
+def references_of(given: Any) -> list[str | PictureSource]:
+    """Return the ids and the pictures that the argument `reference` names: one, or a list of them.
+
+    A text is an id if it is a UUID, and the path of a picture otherwise.
+
+    Raises:
+        InvalidArgumentError: It names something else.
+    """
+    if given is None or given == "":
+        return []
+    several = isinstance(given, Iterable) and not is_picture(given)
+    return [_reference_of(each) for each in (given if several else [given])]
+
+
+def _reference_of(given: Any) -> str | PictureSource:
+    if isinstance(given, Avatar):
+        return given.id
+    if isinstance(given, str) and _UUID.fullmatch(given):
+        return given
+    if is_picture(given):
+        return PictureSource(given)
+    raise refused(
+        "reference", f"must be an avatar, an id or a picture to upload (got {_article_and_type(given)})"
+    )
 
 
 def number_of(argument: str, kind: type[Word], given: object) -> Any:
@@ -98,15 +131,16 @@ def _fields_of(argument: str, kind: type[_Fields], given: object) -> _Fields:
         return given
     if not isinstance(given, Mapping):
         name = kind.__name__
-        raise _refused(argument, f"must be a mapping or {name} (got {_article_and_type(given)})")
+        raise refused(argument, f"must be a mapping or {name} (got {_article_and_type(given)})")
     known = [field.name for field in fields(kind)]
     for name in given:
         if name not in known:
-            raise _refused(f"{argument}.{name}", f"is unknown; use {', '.join(known)}")
+            raise refused(f"{argument}.{name}", f"is unknown; use {', '.join(known)}")
     return kind(**given)
 
 
-def _refused(argument: str, problem: str) -> InvalidArgumentError:
+def refused(argument: str, problem: str) -> InvalidArgumentError:
+    """Return the error of an argument that the client refuses."""
     return InvalidArgumentError(f"{argument} {problem}", field_violations=[FieldViolation(argument, problem)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
@@ -14,10 +15,11 @@ from avatar_creator._requests.fields import (
     attributes_of,
     given_or_new,
     id_of,
-    ids_of,
     number_of,
     numbers_of,
     persona_of,
+    references_of,
+    refused,
     timestamp,
 )
 from avatar_creator.enums import (
@@ -29,7 +31,10 @@ from avatar_creator.enums import (
     GenerationState,
     GenerationStateWord,
 )
+from avatar_creator.handles import AnyGeneration
 from avatar_creator.parameters import GenerationParameters
+from avatar_creator.pictures import PictureSource
+from avatar_creator.v1.avatar_service_pb2 import UploadAvatarMetadata
 from avatar_creator.v1.generation_pb2 import GenerationOptions
 from avatar_creator.v1.generation_service_pb2 import (
     CancelGenerationRequest,
@@ -51,7 +56,6 @@ from avatar_creator.v1.generation_service_pb2 import (
     WatchTargets,
 )
 from avatar_creator.values import (
-    Avatar,
     Estimate,
     Generation,
     GenerationAttempt,
@@ -65,6 +69,7 @@ from avatar_creator.values import (
 def generation_request(
     project: Project | str, prompt: str, parameters: GenerationParameters
 ) -> CreateGenerationRequest:
+    """Return the request without its references, which may have to be uploaded first."""
     unknown = parameters.keys() - GenerationParameters.__optional_keys__
     if unknown:
         raise TypeError(
@@ -89,30 +94,31 @@ def generation_request(
         ),
         preset_id=id_of("preset", Preset, parameters.get("preset", "")),
         persona_example_id=id_of("persona_example", PersonaExample, parameters.get("persona_example", "")),
-        reference_avatar_ids=_references(parameters.get("reference", ())),
         priority=number_of("priority", GenerationPriority, parameters.get("priority")),
     )
 
 
-def _references(given: Avatar | str | Iterable[Avatar | str]) -> list[str]:
-    one = isinstance(given, Avatar | str)
-    return ids_of("reference", Avatar, [given] if one and given else given or ())
+def references(parameters: GenerationParameters) -> list[str | PictureSource]:
+    return references_of(parameters.get("reference"))
 
 
-def create_generation(
-    request: CreateGenerationRequest, request_id: str | None
-) -> Call[CreateGenerationResponse, Generation]:
-    request.request_id = given_or_new(request_id)
-    return Call(
-        rpcs.CREATE_GENERATION, request, lambda response: Generation.from_message(response.generation)
+def upload_of_reference(
+    request: CreateGenerationRequest, picture: PictureSource, number: int
+) -> UploadAvatarMetadata:
+    """Return the metadata of the upload. Its request id depends on that of the generation alone.
+
+    An app that repeats `create` with the same request id therefore does not upload the picture again.
+    """
+    request_id = uuid.uuid5(uuid.NAMESPACE_OID, f"{request.request_id}/reference/{number}")
+    return UploadAvatarMetadata(
+        project_id=request.project_id, name=picture.name or "Reference", request_id=str(request_id)
     )
 
 
-def create_variations(
-    request: CreateGenerationRequest, count: int, request_id: str | None
+def create_generations(
+    request: CreateGenerationRequest,
 ) -> Call[CreateGenerationResponse, tuple[Generation, ...]]:
-    request.variation_count = at_least_one("count", count)
-    request.request_id = given_or_new(request_id)
+    """Return the call, whose result is the generation with its variations."""
     return Call(
         rpcs.CREATE_GENERATION,
         request,
@@ -121,7 +127,7 @@ def create_variations(
 
 
 def reproduce_generation(
-    generation: Generation | str,
+    generation: AnyGeneration,
     project: Project | str,
     avatar_name: str,
     priority: GenerationPriority | GenerationPriorityWord | None,
@@ -140,19 +146,24 @@ def reproduce_generation(
 
 
 def estimate_generation(
-    generation: CreateGenerationRequest, variation_count: int
+    project: Project | str, prompt: str, parameters: GenerationParameters, variation_count: int
 ) -> Call[EstimateGenerationResponse, Estimate]:
+    generation = generation_request(project, prompt, parameters)
     generation.variation_count = at_least_one("variation_count", variation_count)
+    for reference in references(parameters):
+        if isinstance(reference, PictureSource):
+            raise refused("reference", "must be an avatar or its id, because an estimate uploads nothing")
+        generation.reference_avatar_ids.append(reference)
     request = EstimateGenerationRequest(generation=generation)
     return Call(rpcs.ESTIMATE_GENERATION, request, Estimate.from_message)
 
 
-def get_generation(generation: Generation | str) -> Call[GetGenerationResponse, Generation]:
+def get_generation(generation: AnyGeneration) -> Call[GetGenerationResponse, Generation]:
     request = GetGenerationRequest(generation_id=id_of("generation", Generation, generation))
     return Call(rpcs.GET_GENERATION, request, lambda response: Generation.from_message(response.generation))
 
 
-def list_attempts(generation: Generation | str) -> Call[GetGenerationResponse, tuple[GenerationAttempt, ...]]:
+def list_attempts(generation: AnyGeneration) -> Call[GetGenerationResponse, tuple[GenerationAttempt, ...]]:
     request = GetGenerationRequest(generation_id=id_of("generation", Generation, generation))
     return Call(
         rpcs.GET_GENERATION,
@@ -161,7 +172,7 @@ def list_attempts(generation: Generation | str) -> Call[GetGenerationResponse, t
     )
 
 
-def get_recipe(generation: Generation | str) -> Call[GetGenerationResponse, Recipe | None]:
+def get_recipe(generation: AnyGeneration) -> Call[GetGenerationResponse, Recipe | None]:
     request = GetGenerationRequest(generation_id=id_of("generation", Generation, generation))
     return Call(
         rpcs.GET_GENERATION,
@@ -223,7 +234,7 @@ def watch_all(user_id: str, changed_since: Timestamp | None) -> WatchGenerations
     return WatchGenerationsRequest(all=WatchAll(user_id=user_id), changed_since=changed_since)
 
 
-def cancel_generation(generation: Generation | str) -> Call[CancelGenerationResponse, Generation]:
+def cancel_generation(generation: AnyGeneration) -> Call[CancelGenerationResponse, Generation]:
     request = CancelGenerationRequest(generation_id=id_of("generation", Generation, generation))
     return Call(
         rpcs.CANCEL_GENERATION, request, lambda response: Generation.from_message(response.generation)
@@ -231,7 +242,7 @@ def cancel_generation(generation: Generation | str) -> Call[CancelGenerationResp
 
 
 def retry_generation(
-    generation: Generation | str, request_id: str | None
+    generation: AnyGeneration, request_id: str | None
 ) -> Call[RetryGenerationResponse, Generation]:
     request = RetryGenerationRequest(
         generation_id=id_of("generation", Generation, generation), request_id=given_or_new(request_id)

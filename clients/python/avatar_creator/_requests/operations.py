@@ -17,6 +17,7 @@ from avatar_creator.enums import (
     UserOrder,
     UserOrderWord,
 )
+from avatar_creator.handles import AnyGeneration
 from avatar_creator.v1.operations_pb2 import GenerationFilter
 from avatar_creator.v1.operations_pb2 import GenerationLimits as GenerationLimitsMessage
 from avatar_creator.v1.operations_service_pb2 import (
@@ -92,7 +93,7 @@ def resume_queue(route: str) -> Call[ResumeQueueResponse, Queue]:
     )
 
 
-def retry_now(generation: Generation | str) -> Call[RetryNowResponse, Generation]:
+def retry_now(generation: AnyGeneration) -> Call[RetryNowResponse, Generation]:
     request = RetryNowRequest(generation_id=id_of("generation", Generation, generation))
     return Call(rpcs.RETRY_NOW, request, lambda response: Generation.from_message(response.generation))
 

@@ -1,1 +1,1 @@
-"""The client that blocks. `make client` generates it from `_async`, except `connection.py`."""
+"""The client that blocks. `make client` generates it from `_async`, except two modules."""

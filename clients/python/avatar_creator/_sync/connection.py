@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -12,9 +14,17 @@ from google.protobuf.message import Message
 from avatar_creator import rpcs, watching
 from avatar_creator._requests.calls import Call, Result
 from avatar_creator.base_connection import BaseConnection, Metadata
-from avatar_creator.errors import AvatarCreatorError, UnavailableError, from_rpc_error
+from avatar_creator.errors import AvatarCreatorError, CallCancelledError, UnavailableError, from_rpc_error
+from avatar_creator.hooks import OnReconnect
 from avatar_creator.options import CallOptions
-from avatar_creator.pictures import PictureSource, ReceivedPicture, UploadProgress, save, upload_messages
+from avatar_creator.pictures import (
+    DownloadedPicture,
+    PictureSource,
+    ReceivedPicture,
+    UploadProgress,
+    save,
+    upload_messages,
+)
 from avatar_creator.rpcs import Response, Rpc, serialize
 from avatar_creator.tokens import bearer, require_plain_function
 from avatar_creator.v1.avatar_service_pb2 import (
@@ -50,6 +60,7 @@ class Connection(BaseConnection):
         self._token = token
         self._require_plain_token()
         self._sleep = sleep
+        self._running = _RunningCalls()
 
     def with_options(self, token: Token | None, options: CallOptions) -> Self:
         """Return a connection on the same channel with other options; None keeps the token."""
@@ -58,6 +69,17 @@ class Connection(BaseConnection):
             connection._token = token
             connection._require_plain_token()
         return connection
+
+    def stoppable(self) -> Self:
+        """Return a connection on the same channel whose calls other threads can stop."""
+        connection = self._copy(self._options)
+        connection._running = _RunningCalls()
+        return connection
+
+    def stop(self) -> None:
+        """Cancel all uploads and downloads of this connection, and refuse later calls."""
+        self._closed = True
+        self._running.cancel()
 
     def call(self, call: Call[Response, Result], timeout: float | None) -> Result:
         """Make a call and return the caller's part of its response."""
@@ -83,7 +105,10 @@ class Connection(BaseConnection):
             failures: list[Exception] = []
             messages = _recording(upload_messages(metadata, source, on_progress), failures)
             try:
-                return multicallable(messages, timeout=seconds, metadata=authorization)
+                call = multicallable.future(messages, timeout=seconds, metadata=authorization)
+                with self._running.including(call):
+                    answer: UploadAvatarResponse = call.result()
+                    return answer
             except grpc.RpcError:
                 # gRPC reads the messages on its own thread and reports only that reading failed, not the
                 # error.
@@ -94,18 +119,16 @@ class Connection(BaseConnection):
         response = self._with_retries(rpc, timeout, attempt, metadata, resendable=source.resendable)
         return Avatar.from_message(response.avatar)
 
-    def download(self, request: Message, timeout: float | None) -> bytes:
-        """Download a picture and return its verified bytes."""
+    def download(self, request: Message, timeout: float | None) -> DownloadedPicture:
+        """Download a picture and return it verified."""
         rpc = rpcs.DOWNLOAD_IMAGE
 
-        def attempt(seconds: float, metadata: Metadata) -> bytes:
+        def attempt(seconds: float, metadata: Metadata) -> DownloadedPicture:
             picture = ReceivedPicture()
             stream = self._stream(rpc, request, seconds, metadata)
-            try:
+            with self._running.including(stream):
                 for message in stream:
                     picture.add(message)
-            finally:
-                stream.cancel()
             return picture.verified()
 
         return self._with_retries(rpc, timeout, attempt, request)
@@ -115,9 +138,15 @@ class Connection(BaseConnection):
         save(data, path)
 
     def watch(
-        self, resume: watching.ResumePoint, *, timeout: float | None, reconnect_for: float
+        self,
+        resume: watching.ResumePoint,
+        *,
+        timeout: float | None,
+        reconnect_for: float,
+        on_reconnect: OnReconnect | None = None,
     ) -> Generator[Generation, None, None]:
         """Yield the new states of a watch, over as many connections as it takes."""
+        require_plain_function(on_reconnect, "on_reconnect", "both clients call it without awaiting it")
         reconnects = self._reconnects(
             resume, timeout=timeout, reconnect_for=reconnect_for, renews_token=callable(self._token)
         )
@@ -147,7 +176,7 @@ class Connection(BaseConnection):
             finally:
                 if stream is not None:
                     stream.cancel()
-            self._sleep(reconnects.delay_after(error))
+            self._sleep(self._delay_after(error, reconnects, on_reconnect))
 
     def close(self, *, channel: bool) -> None:
         """Refuse later calls, and close the channel if asked."""
@@ -191,6 +220,39 @@ class Connection(BaseConnection):
         require_plain_function(
             self._token, "token", "use AsyncAvatarCreator, or a function that returns text"
         )
+
+
+class _RunningCalls:
+    """Uploads and downloads that run now, so that another thread can cancel them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls: set[Any] = set()
+        self._cancelled = False
+
+    @contextmanager
+    def including(self, call: Any) -> Generator[None, None, None]:
+        """Include a call while the context is open. Leaving the context cancels a call that still runs."""
+        with self._lock:
+            self._calls.add(call)
+            if self._cancelled:
+                call.cancel()
+        try:
+            yield
+        except grpc.FutureCancelledError as cancelled:
+            raise CallCancelledError("the call was stopped together with others") from cancelled
+        finally:
+            with self._lock:
+                self._calls.discard(call)
+            call.cancel()
+
+    def cancel(self) -> None:
+        """Cancel the calls that run now, and those that begin later."""
+        with self._lock:
+            self._cancelled = True
+            calls = list(self._calls)
+        for call in calls:
+            call.cancel()
 
 
 def _recording(

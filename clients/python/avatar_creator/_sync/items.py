@@ -30,6 +30,11 @@ class Items(Iterator[Item]):
 
         Raises:
             AvatarCreatorError: The errors of the method that returned this list.
+
+        Examples:
+            >>> page = client.avatars.list(project, page_size=10).page()
+            >>> print([face.name for face in page.items], page.next_page_token == "")
+            ['Sarah'] True
         """
         return self._connection.call(self._first.page(), self._timeout)
 

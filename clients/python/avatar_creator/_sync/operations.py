@@ -18,6 +18,7 @@ from avatar_creator.enums import (
     UserOrder,
     UserOrderWord,
 )
+from avatar_creator.handles import AnyGeneration
 from avatar_creator.values import (
     BulkCancellation,
     BulkRetry,
@@ -48,6 +49,11 @@ class Operations(Namespace):
 
         Returns:
             The workers, each with the attempts that it runs; iterating requests the pages one by one.
+
+        Examples:
+            >>> for worker in client.operations.list_workers():
+            ...     print(worker.state, worker.provider, len(worker.running))
+            live sketch 0
         """
         return self._list(requests.list_workers(), page_token, page_size, timeout)
 
@@ -63,6 +69,12 @@ class Operations(Namespace):
 
         Raises:
             NotFoundError: There is no such worker.
+
+        Examples:
+            >>> worker = next(client.operations.list_workers())
+            >>> worker = client.operations.drain_worker(worker)
+            >>> print(worker.state)
+            draining
         """
         return self._connection.call(requests.drain_worker(worker), timeout)
 
@@ -78,6 +90,12 @@ class Operations(Namespace):
 
         Raises:
             NotFoundError: There is no such worker.
+
+        Examples:
+            >>> worker = next(client.operations.list_workers())
+            >>> worker = client.operations.resume_worker(worker.name)
+            >>> print(worker.state)
+            live
         """
         return self._connection.call(requests.resume_worker(worker), timeout)
 
@@ -86,6 +104,11 @@ class Operations(Namespace):
 
         Args:
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Examples:
+            >>> queue = client.operations.get_queue()
+            >>> print([f"{depth.due_count} {depth.priority}" for depth in queue.depths])
+            ['0 interactive', '1 normal', '0 bulk']
         """
         return self._connection.call(requests.get_queue(), timeout)
 
@@ -102,6 +125,11 @@ class Operations(Namespace):
 
         Raises:
             InvalidArgumentError: The service has no such route; the message names its routes.
+
+        Examples:
+            >>> queue = client.operations.pause_queue(note="Back at 09:00 UTC")
+            >>> print(queue.pauses[0].note)
+            Back at 09:00 UTC
         """
         return self._connection.call(requests.pause_queue(route, note), timeout)
 
@@ -114,10 +142,15 @@ class Operations(Namespace):
 
         Returns:
             The queue without the pause.
+
+        Examples:
+            >>> queue = client.operations.resume_queue()
+            >>> print(queue.pauses)
+            ()
         """
         return self._connection.call(requests.resume_queue(route), timeout)
 
-    def retry_now(self, generation: Generation | str, *, timeout: float | None = None) -> Generation:
+    def retry_now(self, generation: AnyGeneration, *, timeout: float | None = None) -> Generation:
         """Start the retry of a generation now that waits for the time of its next attempt.
 
         Args:
@@ -130,6 +163,12 @@ class Operations(Namespace):
         Raises:
             FailedPreconditionError: The generation is not pending.
             NotFoundError: The generation does not exist.
+
+        Examples:
+            >>> for generation in client.generations.list(user_id="-", states="pending"):
+            ...     generation = client.operations.retry_now(generation)
+            ...     print(generation.stage)
+            queued
         """
         return self._connection.call(requests.retry_now(generation), timeout)
 
@@ -168,6 +207,12 @@ class Operations(Namespace):
         Raises:
             ValueError: A time has no time zone.
             InvalidArgumentError: A state cannot be cancelled.
+
+        Examples:
+            >>> found = client.operations.bulk_cancel(user_id="sarah", dry_run=True)
+            >>> print(found.generation_count, found.has_more)
+            1 False
+            >>> cancelled = client.operations.bulk_cancel(user_id="sarah")
         """
         selection = requests.generation_filter(
             user_id, project, states, error_reasons, priorities, create_time_to
@@ -209,6 +254,13 @@ class Operations(Namespace):
         Raises:
             ValueError: A time has no time zone.
             InvalidArgumentError: A state cannot be retried.
+
+        Examples:
+            >>> found = client.operations.bulk_retry(
+            ...     user_id="-", error_reasons="PROVIDER_TIMEOUT", dry_run=True
+            ... )
+            >>> print(found.generation_count, found.failure_count)
+            0 0
         """
         selection = requests.generation_filter(
             user_id, project, states, error_reasons, priorities, create_time_to
@@ -238,6 +290,11 @@ class Operations(Namespace):
 
         Raises:
             ValueError: A time has no time zone.
+
+        Examples:
+            >>> for user in client.operations.list_users(order="queue_depth"):
+            ...     print(user.user_id, user.due_count)
+            sarah 1
         """
         return self._list(requests.list_users(order, since), page_token, page_size, timeout)
 
@@ -247,6 +304,11 @@ class Operations(Namespace):
         Args:
             user_id: Id of the user.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Examples:
+            >>> limits = client.operations.get_limits("sarah")
+            >>> print(limits.own.per_day, limits.used.concurrent)
+            None 1
         """
         return self._connection.call(requests.get_user_limits(user_id), timeout)
 
@@ -277,6 +339,11 @@ class Operations(Namespace):
 
         Raises:
             InvalidArgumentError: No limit is given, or one is negative.
+
+        Examples:
+            >>> limits = client.operations.set_limits("sarah", per_day=200)
+            >>> print(limits.effective.per_day)
+            200
         """
         return self._connection.call(
             requests.set_user_limits(user_id, concurrent, per_minute, per_day, spend_per_day_micros), timeout
@@ -291,5 +358,10 @@ class Operations(Namespace):
 
         Returns:
             The limits of the settings.
+
+        Examples:
+            >>> limits = client.operations.clear_limits("sarah")
+            >>> print(limits.own.per_day)
+            None
         """
         return self._connection.call(requests.clear_user_limits(user_id), timeout)

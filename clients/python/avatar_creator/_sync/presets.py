@@ -34,6 +34,11 @@ class Presets(Namespace):
 
         Returns:
             The presets; iterating requests the pages one by one.
+
+        Examples:
+            >>> for preset in client.presets.list(query="teacher"):
+            ...     print(preset.name)
+            Village schoolteacher in a peci
         """
         return self._list(
             requests.list_presets(category, query, include_images), page_token, page_size, timeout
@@ -48,6 +53,12 @@ class Presets(Namespace):
 
         Raises:
             NotFoundError: The preset does not exist.
+
+        Examples:
+            >>> preset = next(client.presets.list())
+            >>> preset = client.presets.get(preset)
+            >>> print(preset.image_data[8:12])
+            b'WEBP'
         """
         return self._connection.call(requests.get_preset(preset), timeout)
 
@@ -73,6 +84,12 @@ class Personas(Namespace):
 
         Returns:
             The persona examples; iterating requests the pages one by one.
+
+        Examples:
+            >>> for example in client.personas.list(category="business"):
+            ...     print(example.persona.name, example.persona.age)
+            Aminata 36
+            Tariq 27
         """
         return self._list(requests.list_persona_examples(category), page_token, page_size, timeout)
 
@@ -85,5 +102,11 @@ class Personas(Namespace):
 
         Raises:
             NotFoundError: The persona example does not exist.
+
+        Examples:
+            >>> example = next(client.personas.list())
+            >>> example = client.personas.get(example.id)
+            >>> print(example.persona.personality)
+            ('patient', 'encouraging', 'clear')
         """
         return self._connection.call(requests.get_persona_example(persona_example), timeout)

@@ -34,6 +34,11 @@ class Projects(Namespace):
         Raises:
             InvalidArgumentError: The name or the description exceeds its limit.
             AlreadyExistsError: The `request_id` was used for another project.
+
+        Examples:
+            >>> project = client.projects.create("Autumn", description="Faces for the posters")
+            >>> print(project.name, project.avatar_count)
+            Autumn 0
         """
         return self._connection.call(requests.create_project(name, description, request_id), timeout)
 
@@ -46,6 +51,11 @@ class Projects(Namespace):
 
         Raises:
             NotFoundError: The project does not exist or belongs to another user.
+
+        Examples:
+            >>> project = client.projects.get(project.id)
+            >>> print(project.name, project.revision)
+            Spring campaign 1
         """
         return self._connection.call(requests.get_project(project), timeout)
 
@@ -61,6 +71,11 @@ class Projects(Namespace):
 
         Raises:
             NotFoundError: The project does not exist or belongs to another user.
+
+        Examples:
+            >>> opened = client.projects.open(project)
+            >>> print([face.name for face in opened.avatars], opened.project.avatar_count)
+            ['Sarah'] 1
         """
         return self._connection.call(requests.open_project(project), timeout)
 
@@ -85,6 +100,11 @@ class Projects(Namespace):
 
         Raises:
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
+
+        Examples:
+            >>> for each in client.projects.list():
+            ...     print(each.name)
+            Spring campaign
         """
         return self._list(requests.list_projects(user_id), page_token, page_size, timeout)
 
@@ -119,6 +139,13 @@ class Projects(Namespace):
             InvalidArgumentError: The name or the description exceeds its limit.
             NotFoundError: The project does not exist or belongs to another user.
             AbortedError: The project has another revision, `metadata["current_revision"]`.
+
+        Examples:
+            >>> changed = client.projects.update(
+            ...     project, name="Spring 2027", expected_revision=project.revision
+            ... )
+            >>> print(changed.name, changed.revision)
+            Spring 2027 2
         """
         return self._connection.call(
             requests.update_project(project, name, description, expected_revision, request_id), timeout
@@ -134,5 +161,10 @@ class Projects(Namespace):
         Raises:
             NotFoundError: The project does not exist or belongs to another user.
             UnavailableError: The connection broke; the project may be deleted or not.
+
+        Examples:
+            >>> client.projects.delete(project)
+            >>> print([each.name for each in client.projects.list()])
+            []
         """
         self._connection.call(requests.delete_project(project), timeout)

@@ -48,6 +48,11 @@ class Usage(Namespace):
             InvalidArgumentError: A field exceeds its limit.
             NotFoundError: The avatar does not exist or belongs to another user.
             PermissionDeniedError: The token is bound to another app.
+
+        Examples:
+            >>> used = client.usage.record(sarah, app_id="pose-generator", action="generate_poses")
+            >>> print(used.usage.action, used.usage_count)
+            generate_poses 1
         """
         return self._connection.call(
             requests.record_usage(
@@ -81,6 +86,13 @@ class Usage(Namespace):
 
         Raises:
             NotFoundError: The avatar does not exist or belongs to another user.
+
+        Examples:
+            >>> client.usage.record(sarah, app_id="pose-generator", action="generate_poses")
+            RecordedUsage(...)
+            >>> for use in client.usage.list(sarah):
+            ...     print(use.app_id, use.action)
+            pose-generator generate_poses
         """
         return self._list(requests.list_usage(avatar, app_id, action), page_token, page_size, timeout)
 
@@ -95,6 +107,13 @@ class Usage(Namespace):
 
         Raises:
             NotFoundError: The avatar does not exist or belongs to another user.
+
+        Examples:
+            >>> client.usage.record(sarah, app_id="pose-generator", action="generate_poses")
+            RecordedUsage(...)
+            >>> for app in client.usage.summarize(sarah):
+            ...     print(app.app_id, app.usage_count)
+            pose-generator 1
         """
         apps = []
         for app in self._list(requests.summarize_usage(avatar), "", 0, timeout):
@@ -112,6 +131,11 @@ class Usage(Namespace):
 
         Raises:
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
+
+        Examples:
+            >>> stats = client.usage.stats()
+            >>> print(stats.avatar_count, stats.recent_upload_count)
+            1 1
         """
         stats = self._connection.call(requests.get_stats(user_id, ""), timeout)
         while stats.next_page_token:

@@ -199,7 +199,7 @@ class PictureModeration(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     BLURRED_FIELD_NUMBER: _builtins.int
     flagged: _builtins.bool
-    """Whether the classifier takes the picture for not safe for work: its score reached the operator's threshold."""
+    """Whether the picture counts as not safe for work, because `score` reached the operator's threshold."""
     score: _builtins.float
     """Probability that the picture is not safe for work, 0 to 1, by the classifier."""
     blurred: _builtins.bool

@@ -291,7 +291,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_NOT_REPRODUCIBLE: _ErrorReason.ValueType  # 32
     """The generation to reproduce has not completed, has no recipe, or was made by another route, model or LoRA than
-    the service uses now. For the retry of a reproduction: or it has been deleted.
+    the service uses now. Or, in the retry of a reproduction, it has been deleted.
 
     - Status: FAILED_PRECONDITION.
     - Metadata: `difference`: `state`, `recipe`, or the name of the `Recipe` field that differs.
@@ -454,7 +454,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     - Status: FAILED_PRECONDITION.
     - Metadata: `state`: `PROCESSING`, `COMPLETED`, `FAILED` or `CANCELLED`.
-    - Retry: no; `RetryGeneration` starts one again that failed or was cancelled.
+    - Retry: no; `RetryGeneration` starts a FAILED or CANCELLED generation again.
     - Example: `RetryNow` for a FAILED generation.
     """
 
@@ -744,7 +744,7 @@ it can also fail with this reason.
 """
 ERROR_REASON_NOT_REPRODUCIBLE: ErrorReason.ValueType  # 32
 """The generation to reproduce has not completed, has no recipe, or was made by another route, model or LoRA than
-the service uses now. For the retry of a reproduction: or it has been deleted.
+the service uses now. Or, in the retry of a reproduction, it has been deleted.
 
 - Status: FAILED_PRECONDITION.
 - Metadata: `difference`: `state`, `recipe`, or the name of the `Recipe` field that differs.
@@ -907,7 +907,7 @@ ERROR_REASON_GENERATION_NOT_WAITING: ErrorReason.ValueType  # 49
 
 - Status: FAILED_PRECONDITION.
 - Metadata: `state`: `PROCESSING`, `COMPLETED`, `FAILED` or `CANCELLED`.
-- Retry: no; `RetryGeneration` starts one again that failed or was cancelled.
+- Retry: no; `RetryGeneration` starts a FAILED or CANCELLED generation again.
 - Example: `RetryNow` for a FAILED generation.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

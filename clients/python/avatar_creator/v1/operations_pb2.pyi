@@ -94,11 +94,11 @@ class Worker(_message.Message):
 
     @_builtins.property
     def drain_time(self) -> _timestamp_pb2.Timestamp:
-        """Time since which the worker claims no further generations. Absent unless an operator drains it."""
+        """Time at which an operator drained the worker. Absent if none did."""
 
     @_builtins.property
     def running(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunningAttempt]:
-        """Attempts that the worker runs now, first to last. Those of a lost worker are listed until another worker takes over."""
+        """Attempts that the worker runs now, first to last. A lost worker has them until another worker takes over."""
 
     def __init__(
         self,
@@ -200,7 +200,7 @@ class Queue(_message.Message):
 
     @_builtins.property
     def pauses(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueuePause]:
-        """Pauses that operators have made, that of the whole queue first."""
+        """Pauses that operators have made. A pause of the whole queue comes first."""
 
     @_builtins.property
     def recent_failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailureCount]:
@@ -244,7 +244,7 @@ class QueueDepth(_message.Message):
     """Number of generations that wait for the time of their retry."""
     @_builtins.property
     def oldest_due_time(self) -> _timestamp_pb2.Timestamp:
-        """Time since which the first of the due ones is due. Absent if none is due."""
+        """Time at which the generation that has waited longest became due. Absent if none is due."""
 
     def __init__(
         self,
@@ -313,7 +313,7 @@ class QueuePause(_message.Message):
     route: _builtins.str
     """Name of the paused route. Empty: the whole queue."""
     paused_by: _builtins.str
-    """Id of the operator who made it."""
+    """Id of the operator who paused it."""
     note: _builtins.str
     """The operator's note for users, at most 200 characters. Empty if there is none."""
     @_builtins.property
@@ -459,7 +459,7 @@ class UserActivity(_message.Message):
     due_count: _builtins.int
     """Number of pending generations that a worker can start now."""
     pending_count: _builtins.int
-    """Number of PENDING generations, with those that wait for the time of their retry."""
+    """Number of PENDING generations, including those that wait for the time of their retry."""
     processing_count: _builtins.int
     """Number of PROCESSING generations."""
     failed_count: _builtins.int
@@ -548,7 +548,7 @@ class UserLimits(_message.Message):
     user_id: _builtins.str
     """Id of the user."""
     updated_by: _builtins.str
-    """Id of that operator. Empty if the user has no limits of their own."""
+    """Id of the operator who made the last change. Empty if the user has no limits of their own."""
     @_builtins.property
     def own(self) -> Global___GenerationLimits:
         """Limits that an operator has set for this user. A field that is absent has the value of the service's settings."""
@@ -563,7 +563,7 @@ class UserLimits(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """Time when an operator changed the limits last. Absent if the user has none of their own."""
+        """Time of the last change by an operator. Absent if the user has no limits of their own."""
 
     def __init__(
         self,

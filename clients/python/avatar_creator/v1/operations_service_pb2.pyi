@@ -252,7 +252,7 @@ class PauseQueueRequest(_message.Message):
     route: _builtins.str
     """Name of the route to pause; see `Queue.routes`. Empty: the whole queue."""
     note: _builtins.str
-    """Note for users, at most 200 characters. The warning of each generation that waits for this has it."""
+    """Note for users, at most 200 characters. Each generation that waits because of the pause has it in its warning."""
     def __init__(
         self,
         *,
@@ -425,7 +425,7 @@ class BulkCancelGenerationsResponse(_message.Message):
     GENERATION_IDS_FIELD_NUMBER: _builtins.int
     HAS_MORE_FIELD_NUMBER: _builtins.int
     generation_count: _builtins.int
-    """Number of cancelled generations; with `dry_run`, of those that the call would cancel."""
+    """Number of generations that the call has cancelled, or would cancel with `dry_run`."""
     has_more: _builtins.bool
     """True if more generations than `max_count` match."""
     @_builtins.property
@@ -492,7 +492,7 @@ class BulkRetryGenerationsResponse(_message.Message):
     FAILURE_COUNT_FIELD_NUMBER: _builtins.int
     FAILURES_FIELD_NUMBER: _builtins.int
     generation_count: _builtins.int
-    """Number of retried generations; with `dry_run`, of those that the call would retry."""
+    """Number of generations that the call has retried, or would retry with `dry_run`."""
     has_more: _builtins.bool
     """True if more generations than `max_count` match."""
     failure_count: _builtins.int

@@ -148,7 +148,7 @@ class OperationsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PauseQueue(self, request, context):
-        """Pause the whole queue, or one route: from the response on, no worker claims such a generation.
+        """Pause the whole queue, or one route. After the response, no worker claims a generation of it.
 
         Generations that run go on. Users can create generations, which wait. A pause lasts until ResumeQueue, also when all
         processes restart. Pending generations have a warning and no `expected_seconds`. Pausing twice changes the note.
@@ -160,7 +160,7 @@ class OperationsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ResumeQueue(self, request, context):
-        """End a pause. Resuming what is not paused changes nothing.
+        """End a pause. Without a pause, the call changes nothing.
 
         A pause of the whole queue and pauses of routes are independent: each needs its own ResumeQueue.
         """
@@ -169,7 +169,7 @@ class OperationsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RetryNow(self, request, context):
-        """Start the retry of a generation now that waits for the time of its next attempt.
+        """Start the next attempt of a waiting generation now.
 
         The generation keeps its id, and its watchers see it QUEUED. A generation that is already due is returned unchanged.
 
@@ -195,7 +195,7 @@ class OperationsServiceServicer(object):
         """Retry the generations that match a filter, oldest first, up to a maximum number. See RetryGeneration.
 
         Generations that have been retried before are left out, so a repeated call retries none twice. The limits of each
-        user hold. The call retries one generation after the other; see BulkCancelGenerations.
+        user apply. The call retries one generation after the other; see BulkCancelGenerations.
 
         Errors: INVALID_ARGUMENT, if `filter.states` has other states than FAILED and CANCELLED.
         """
@@ -204,28 +204,29 @@ class OperationsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListUsers(self, request, context):
-        """List the users with the most of something first. Users with none of it are left out.
+        """List users by queue depth, failures or spending, largest number first. Users with the number 0 are left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetUserLimits(self, request, context):
-        """Return the limits of a user, and what the user has used of them. Every user id has limits, also one without data.
+        """Return the limits of a user, and what the user has used of them. A user without data has limits too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetUserLimits(self, request, context):
-        """Set limits of a user, over those of the service's settings. They hold for the next call of the user on any server.
+        """Set limits of a user, which replace those of the service's settings. They hold from the user's next call, on any
+        server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ClearUserLimits(self, request, context):
-        """Return to the limits of the service's settings.
+        """Remove the limits of a user, so that those of the service's settings hold again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

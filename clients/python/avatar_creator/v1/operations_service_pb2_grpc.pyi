@@ -55,7 +55,7 @@ class OperationsServiceStub:
     GetQueue: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.GetQueueRequest, _operations_service_pb2.GetQueueResponse]
     """Return the queue: how much waits and runs, what is paused, and what failed in the last hour."""
     PauseQueue: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.PauseQueueRequest, _operations_service_pb2.PauseQueueResponse]
-    """Pause the whole queue, or one route: from the response on, no worker claims such a generation.
+    """Pause the whole queue, or one route. After the response, no worker claims a generation of it.
 
     Generations that run go on. Users can create generations, which wait. A pause lasts until ResumeQueue, also when all
     processes restart. Pending generations have a warning and no `expected_seconds`. Pausing twice changes the note.
@@ -63,12 +63,12 @@ class OperationsServiceStub:
     Errors: INVALID_ARGUMENT, if the service has no such route; the message names its routes.
     """
     ResumeQueue: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.ResumeQueueRequest, _operations_service_pb2.ResumeQueueResponse]
-    """End a pause. Resuming what is not paused changes nothing.
+    """End a pause. Without a pause, the call changes nothing.
 
     A pause of the whole queue and pauses of routes are independent: each needs its own ResumeQueue.
     """
     RetryNow: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.RetryNowRequest, _operations_service_pb2.RetryNowResponse]
-    """Start the retry of a generation now that waits for the time of its next attempt.
+    """Start the next attempt of a waiting generation now.
 
     The generation keeps its id, and its watchers see it QUEUED. A generation that is already due is returned unchanged.
 
@@ -86,18 +86,20 @@ class OperationsServiceStub:
     """Retry the generations that match a filter, oldest first, up to a maximum number. See RetryGeneration.
 
     Generations that have been retried before are left out, so a repeated call retries none twice. The limits of each
-    user hold. The call retries one generation after the other; see BulkCancelGenerations.
+    user apply. The call retries one generation after the other; see BulkCancelGenerations.
 
     Errors: INVALID_ARGUMENT, if `filter.states` has other states than FAILED and CANCELLED.
     """
     ListUsers: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.ListUsersRequest, _operations_service_pb2.ListUsersResponse]
-    """List the users with the most of something first. Users with none of it are left out."""
+    """List users by queue depth, failures or spending, largest number first. Users with the number 0 are left out."""
     GetUserLimits: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.GetUserLimitsRequest, _operations_service_pb2.GetUserLimitsResponse]
-    """Return the limits of a user, and what the user has used of them. Every user id has limits, also one without data."""
+    """Return the limits of a user, and what the user has used of them. A user without data has limits too."""
     SetUserLimits: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.SetUserLimitsRequest, _operations_service_pb2.SetUserLimitsResponse]
-    """Set limits of a user, over those of the service's settings. They hold for the next call of the user on any server."""
+    """Set limits of a user, which replace those of the service's settings. They hold from the user's next call, on any
+    server.
+    """
     ClearUserLimits: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.ClearUserLimitsRequest, _operations_service_pb2.ClearUserLimitsResponse]
-    """Return to the limits of the service's settings."""
+    """Remove the limits of a user, so that those of the service's settings hold again."""
 
 @_typing.type_check_only
 class OperationsServiceAsyncStub(OperationsServiceStub):
@@ -126,7 +128,7 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     GetQueue: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.GetQueueRequest, _operations_service_pb2.GetQueueResponse]  # type: ignore[assignment]
     """Return the queue: how much waits and runs, what is paused, and what failed in the last hour."""
     PauseQueue: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.PauseQueueRequest, _operations_service_pb2.PauseQueueResponse]  # type: ignore[assignment]
-    """Pause the whole queue, or one route: from the response on, no worker claims such a generation.
+    """Pause the whole queue, or one route. After the response, no worker claims a generation of it.
 
     Generations that run go on. Users can create generations, which wait. A pause lasts until ResumeQueue, also when all
     processes restart. Pending generations have a warning and no `expected_seconds`. Pausing twice changes the note.
@@ -134,12 +136,12 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     Errors: INVALID_ARGUMENT, if the service has no such route; the message names its routes.
     """
     ResumeQueue: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ResumeQueueRequest, _operations_service_pb2.ResumeQueueResponse]  # type: ignore[assignment]
-    """End a pause. Resuming what is not paused changes nothing.
+    """End a pause. Without a pause, the call changes nothing.
 
     A pause of the whole queue and pauses of routes are independent: each needs its own ResumeQueue.
     """
     RetryNow: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.RetryNowRequest, _operations_service_pb2.RetryNowResponse]  # type: ignore[assignment]
-    """Start the retry of a generation now that waits for the time of its next attempt.
+    """Start the next attempt of a waiting generation now.
 
     The generation keeps its id, and its watchers see it QUEUED. A generation that is already due is returned unchanged.
 
@@ -157,18 +159,20 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     """Retry the generations that match a filter, oldest first, up to a maximum number. See RetryGeneration.
 
     Generations that have been retried before are left out, so a repeated call retries none twice. The limits of each
-    user hold. The call retries one generation after the other; see BulkCancelGenerations.
+    user apply. The call retries one generation after the other; see BulkCancelGenerations.
 
     Errors: INVALID_ARGUMENT, if `filter.states` has other states than FAILED and CANCELLED.
     """
     ListUsers: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ListUsersRequest, _operations_service_pb2.ListUsersResponse]  # type: ignore[assignment]
-    """List the users with the most of something first. Users with none of it are left out."""
+    """List users by queue depth, failures or spending, largest number first. Users with the number 0 are left out."""
     GetUserLimits: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.GetUserLimitsRequest, _operations_service_pb2.GetUserLimitsResponse]  # type: ignore[assignment]
-    """Return the limits of a user, and what the user has used of them. Every user id has limits, also one without data."""
+    """Return the limits of a user, and what the user has used of them. A user without data has limits too."""
     SetUserLimits: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.SetUserLimitsRequest, _operations_service_pb2.SetUserLimitsResponse]  # type: ignore[assignment]
-    """Set limits of a user, over those of the service's settings. They hold for the next call of the user on any server."""
+    """Set limits of a user, which replace those of the service's settings. They hold from the user's next call, on any
+    server.
+    """
     ClearUserLimits: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ClearUserLimitsRequest, _operations_service_pb2.ClearUserLimitsResponse]  # type: ignore[assignment]
-    """Return to the limits of the service's settings."""
+    """Remove the limits of a user, so that those of the service's settings hold again."""
 
 class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Operation of the service: workers, the queue, and the limits of users.
@@ -224,7 +228,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.PauseQueueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.PauseQueueResponse, _abc.Awaitable[_operations_service_pb2.PauseQueueResponse]]:
-        """Pause the whole queue, or one route: from the response on, no worker claims such a generation.
+        """Pause the whole queue, or one route. After the response, no worker claims a generation of it.
 
         Generations that run go on. Users can create generations, which wait. A pause lasts until ResumeQueue, also when all
         processes restart. Pending generations have a warning and no `expected_seconds`. Pausing twice changes the note.
@@ -238,7 +242,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.ResumeQueueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.ResumeQueueResponse, _abc.Awaitable[_operations_service_pb2.ResumeQueueResponse]]:
-        """End a pause. Resuming what is not paused changes nothing.
+        """End a pause. Without a pause, the call changes nothing.
 
         A pause of the whole queue and pauses of routes are independent: each needs its own ResumeQueue.
         """
@@ -249,7 +253,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.RetryNowRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.RetryNowResponse, _abc.Awaitable[_operations_service_pb2.RetryNowResponse]]:
-        """Start the retry of a generation now that waits for the time of its next attempt.
+        """Start the next attempt of a waiting generation now.
 
         The generation keeps its id, and its watchers see it QUEUED. A generation that is already due is returned unchanged.
 
@@ -279,7 +283,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Retry the generations that match a filter, oldest first, up to a maximum number. See RetryGeneration.
 
         Generations that have been retried before are left out, so a repeated call retries none twice. The limits of each
-        user hold. The call retries one generation after the other; see BulkCancelGenerations.
+        user apply. The call retries one generation after the other; see BulkCancelGenerations.
 
         Errors: INVALID_ARGUMENT, if `filter.states` has other states than FAILED and CANCELLED.
         """
@@ -290,7 +294,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.ListUsersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.ListUsersResponse, _abc.Awaitable[_operations_service_pb2.ListUsersResponse]]:
-        """List the users with the most of something first. Users with none of it are left out."""
+        """List users by queue depth, failures or spending, largest number first. Users with the number 0 are left out."""
 
     @_abc_1.abstractmethod
     def GetUserLimits(
@@ -298,7 +302,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.GetUserLimitsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.GetUserLimitsResponse, _abc.Awaitable[_operations_service_pb2.GetUserLimitsResponse]]:
-        """Return the limits of a user, and what the user has used of them. Every user id has limits, also one without data."""
+        """Return the limits of a user, and what the user has used of them. A user without data has limits too."""
 
     @_abc_1.abstractmethod
     def SetUserLimits(
@@ -306,7 +310,9 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.SetUserLimitsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.SetUserLimitsResponse, _abc.Awaitable[_operations_service_pb2.SetUserLimitsResponse]]:
-        """Set limits of a user, over those of the service's settings. They hold for the next call of the user on any server."""
+        """Set limits of a user, which replace those of the service's settings. They hold from the user's next call, on any
+        server.
+        """
 
     @_abc_1.abstractmethod
     def ClearUserLimits(
@@ -314,6 +320,6 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.ClearUserLimitsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.ClearUserLimitsResponse, _abc.Awaitable[_operations_service_pb2.ClearUserLimitsResponse]]:
-        """Return to the limits of the service's settings."""
+        """Remove the limits of a user, so that those of the service's settings hold again."""
 
 def add_OperationsServiceServicer_to_server(servicer: OperationsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

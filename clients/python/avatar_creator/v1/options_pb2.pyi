@@ -36,9 +36,9 @@ class _TextFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TextFormat
     TEXT_FORMAT_USER_ID_OR_ALL: _TextFormat.ValueType  # 3
     """Id of a user, or `-` for all users. An empty text means the caller, unless the field is REQUIRED."""
     TEXT_FORMAT_PAGE_TOKEN: _TextFormat.ValueType  # 4
-    """A page token. A text that is none fails with the reason PAGE_TOKEN_INVALID."""
+    """A page token. Any other text fails with the reason PAGE_TOKEN_INVALID."""
     TEXT_FORMAT_MEDIA_TYPE: _TextFormat.ValueType  # 5
-    """A media type. A text that is none of those of the picture fails with the reason IMAGE_TYPE_MISMATCH."""
+    """A media type. One that does not match the bytes of the picture fails with the reason IMAGE_TYPE_MISMATCH."""
 
 class TextFormat(_TextFormat, metaclass=_TextFormatEnumTypeWrapper):
     """Form of a text."""
@@ -54,9 +54,9 @@ An empty text means the caller, unless the field is REQUIRED.
 TEXT_FORMAT_USER_ID_OR_ALL: TextFormat.ValueType  # 3
 """Id of a user, or `-` for all users. An empty text means the caller, unless the field is REQUIRED."""
 TEXT_FORMAT_PAGE_TOKEN: TextFormat.ValueType  # 4
-"""A page token. A text that is none fails with the reason PAGE_TOKEN_INVALID."""
+"""A page token. Any other text fails with the reason PAGE_TOKEN_INVALID."""
 TEXT_FORMAT_MEDIA_TYPE: TextFormat.ValueType  # 5
-"""A media type. A text that is none of those of the picture fails with the reason IMAGE_TYPE_MISMATCH."""
+"""A media type. One that does not match the bytes of the picture fails with the reason IMAGE_TYPE_MISMATCH."""
 Global___TextFormat: _TypeAlias = TextFormat  # noqa: Y015
 
 @_typing.final
@@ -99,7 +99,7 @@ class FieldLimits(_message.Message):
     maximum: _builtins.float
     """Maximum of a number."""
     multiple_of: _builtins.int
-    """Number of which a number must be a multiple."""
+    """Divisor: a number must be a multiple of it."""
     max_entries: _builtins.int
     """Maximum number of entries of a list or a map, and of paths of a field mask."""
     distinct: _builtins.bool
@@ -140,7 +140,7 @@ Global___FieldLimits: _TypeAlias = FieldLimits  # noqa: Y015
 
 @_typing.final
 class CallFacts(_message.Message):
-    """Facts for clients of an RPC."""
+    """Facts about an RPC, for its clients."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -173,4 +173,4 @@ CALL_FACTS_FIELD_NUMBER: _builtins.int
 field_limits: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___FieldLimits]
 """Limits of the field."""
 call_facts: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___CallFacts]
-"""Facts for clients of the RPC, besides its `idempotency_level`."""
+"""Facts about the RPC, for its clients. `idempotency_level` is another one."""

@@ -79,7 +79,7 @@ class UsageServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListUsage(self, request, context):
-        """List the uses of an avatar, newest first.
+        """List the uses of an avatar by apps, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,7 @@ class UsageServiceStub:
     Errors: PERMISSION_DENIED, reason APP_MISMATCH, if the token belongs to another app than `app_id`.
     """
     ListUsage: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.ListUsageRequest, _usage_service_pb2.ListUsageResponse]
-    """List the uses of an avatar, newest first."""
+    """List the uses of an avatar by apps, newest first."""
     SummarizeUsage: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.SummarizeUsageRequest, _usage_service_pb2.SummarizeUsageResponse]
     """Sum the uses of an avatar by app, most used first.
 
@@ -71,7 +71,7 @@ class UsageServiceAsyncStub(UsageServiceStub):
     Errors: PERMISSION_DENIED, reason APP_MISMATCH, if the token belongs to another app than `app_id`.
     """
     ListUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.ListUsageRequest, _usage_service_pb2.ListUsageResponse]  # type: ignore[assignment]
-    """List the uses of an avatar, newest first."""
+    """List the uses of an avatar by apps, newest first."""
     SummarizeUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.SummarizeUsageRequest, _usage_service_pb2.SummarizeUsageResponse]  # type: ignore[assignment]
     """Sum the uses of an avatar by app, most used first.
 
@@ -106,7 +106,7 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _usage_service_pb2.ListUsageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_usage_service_pb2.ListUsageResponse, _abc.Awaitable[_usage_service_pb2.ListUsageResponse]]:
-        """List the uses of an avatar, newest first."""
+        """List the uses of an avatar by apps, newest first."""
 
     @_abc_1.abstractmethod
     def SummarizeUsage(

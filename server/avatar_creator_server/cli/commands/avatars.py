@@ -57,8 +57,8 @@ def list_avatars(
     limit: Limit = 20,
 ) -> None:
     """List your avatars, newest first."""
-    avatars = session.client.avatars.list(
-        project, query=query, user_id=user, page_size=min(limit + 1, LARGEST_PAGE)
+    avatars = session.client.avatars.find(
+        project=project, query=query, user_id=user, page_size=min(limit + 1, LARGEST_PAGE)
     )
     session.print_first(avatars, limit, lambda listed: tables.avatars(listed, with_users=bool(user)))
 

@@ -69,8 +69,9 @@ def generate(
     reference: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="AVATAR_ID",
-            help="Start from the picture of this avatar of yours. Several pictures of a person: repeat it.",
+            metavar="AVATAR_ID|FILE",
+            help="Start from the picture of this avatar of yours, or of this file, which is uploaded first. "
+            "Several pictures of a person: repeat it.",
         ),
     ] = None,
     strength: Annotated[
@@ -179,7 +180,7 @@ def generate(
     started = session.client.generations.create_variations(
         project or _newest_project(session) or _new_project(session), count=variations, **parameters
     )
-    report(session, started, watch=watch, files=files)
+    report(session, [each.generation for each in started], watch=watch, files=files)
 
 
 def _print_estimate(session: Session, project: str, variations: int, parameters: dict[str, Any]) -> None:

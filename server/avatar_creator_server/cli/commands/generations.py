@@ -165,7 +165,7 @@ def retry(
     """
 
     def retry_one(generation_id: str) -> Generation:
-        return session.client.generations.get(session.client.generations.retry(generation_id).id)
+        return session.client.generations.retry(generation_id).generation
 
     if _names_ids(generation_ids, filters, dry_run):
         _change(session, generation_ids or [], retry_one, "retried")

@@ -63,4 +63,4 @@ def reproduce(
         project=project or session.client.generations.get(generation_id).project_id,
         avatar_name=name,
     )
-    report(session, [started], watch=watch, files=[to] if to else [])
+    report(session, [started.generation], watch=watch, files=[to] if to else [])

@@ -9,7 +9,8 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -19,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from avatar_creator_server.operations.file_audit import FileAudit
     from avatar_creator_server.settings import Settings
 
 commands = typer.Typer()
@@ -61,11 +63,15 @@ def serve(
 
         # The working folder of the service has no modules.
         command = (sys.executable, "-P", "-m", "avatar_creator_server.cli", _SERVE_PROCESS)
-        code = _run_until_signal(lambda finish: supervise(settings, command, os.environ, finish))
+        code = _run_until_signal(
+            lambda finish: supervise(
+                settings, command, os.environ, finish, on_ready=partial(_say_next, settings)
+            )
+        )
         raise typer.Exit(code)
     from avatar_creator_server.api.server import serve as serve_until
 
-    _run_until_signal(lambda finish: serve_until(settings, finish))
+    _run_until_signal(lambda finish: serve_until(settings, finish, on_ready=partial(_say_next, settings)))
 
 
 @commands.command(_SERVE_PROCESS, hidden=True)
@@ -247,36 +253,101 @@ def doctor(
             min=1,
         ),
     ] = 24,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Ask this running server instead; https://HOST:PORT connects with TLS. The workers need a "
+            "token with role ops.",
+        ),
+    ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="With --target: connect with TLS.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """Check settings, database, queue, workers, files, provider, apps, model, moderation; suggest fixes."""
+    """Check what `serve` checks and all that the settings point to, or a running server; suggest fixes."""
+    from avatar_creator_server.cli.errors import CommandError
+
+    if remove is not None and not (files and repair):
+        raise CommandError("--remove works only together with --files --repair")
+    if files and target is not None:
+        raise CommandError("--files reads the storage and the database of the settings: leave out --target")
+    if tls and target is None:
+        raise CommandError("--tls works only together with --target")
+    if files:
+        _check_files(
+            repair=repair,
+            older_than_seconds=older_than_hours * 3600.0,
+            confirmed=remove,
+            as_json=as_json,
+        )
+        return
+    if repair:
+        raise CommandError("--repair works only together with --files")
+    passed = _check_service(as_json) if target is None else _check_target(target, tls=tls, as_json=as_json)
+    if not passed:
+        raise typer.Exit(1)
+
+
+def _check_service(as_json: bool) -> bool:
+    """Print the checks of a service with these settings, and return whether all passed."""
     import uvloop
 
-    from avatar_creator_server.cli.check_report import print_checks
-    from avatar_creator_server.cli.errors import CommandError
+    from avatar_creator_server.api.server import start_up_checks
+    from avatar_creator_server.cli.check_report import checks_as_json, print_checks, without_secrets
+    from avatar_creator_server.cli.own_server import ask_own_server
     from avatar_creator_server.operations.doctor import refused_settings, run_checks
-    from avatar_creator_server.redaction import Redactor
+    from avatar_creator_server.operations.setting_sources import used_settings
     from avatar_creator_server.settings import SettingsError
     from avatar_creator_tasks.picture_moderation import try_classifier
     from avatar_creator_tasks.providers.factory import require_installed
 
-    if remove is not None and not (files and repair):
-        raise CommandError("--remove works only together with --files --repair")
-    if files:
-        _check_files(repair=repair, older_than_seconds=older_than_hours * 3600.0, confirmed=remove)
-        return
-    if repair:
-        raise CommandError("--repair works only together with --files")
+    settings = None
     try:
-        results = uvloop.run(run_checks(_settings(), require_installed, try_classifier))
+        settings = _settings()
     except SettingsError as error:
         results = refused_settings(error)
-    redact = Redactor(os.environ).redact
-    print_checks([replace(each, found=redact(each.found), fix=redact(each.fix)) for each in results], _output)
-    if not all(result.passed for result in results):
-        raise typer.Exit(1)
+    else:
+        results = uvloop.run(
+            run_checks(
+                settings,
+                start_up_checks(settings),
+                ask_own_server=ask_own_server,
+                require_installed=require_installed,
+                try_classifier=try_classifier,
+            )
+        )
+    results = without_secrets(results)
+    if as_json:
+        used = used_settings(settings, os.environ)
+        typer.echo(checks_as_json(results, settings=[asdict(each) for each in used]))
+    else:
+        print_checks(results, _output)
+    return all(result.passed for result in results)
 
 
-def _check_files(*, repair: bool, older_than_seconds: float, confirmed: int | None) -> None:
+def _check_target(target: str, *, tls: bool, as_json: bool) -> bool:
+    """Print what a running server says, and return whether all is well."""
+    from avatar_creator.targets import choose_target
+    from avatar_creator.tokens import TOKEN_VARIABLE
+    from avatar_creator_server.cli.check_report import checks_as_json, print_checks, without_secrets
+    from avatar_creator_server.cli.errors import CommandError
+    from avatar_creator_server.cli.target_report import examine_target
+
+    try:
+        chosen = choose_target(target, tls or None, os.environ, argument="--target")
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    report = examine_target(chosen, os.environ.get(TOKEN_VARIABLE, "").strip())
+    results = without_secrets(report.results)
+    if as_json:
+        workers = [worker.to_dict() for worker in report.workers]
+        typer.echo(checks_as_json(results, target=chosen.name, workers=workers))
+    else:
+        print_checks(results, _output)
+    return all(result.passed for result in results)
+
+
+def _check_files(*, repair: bool, older_than_seconds: float, confirmed: int | None, as_json: bool) -> None:
     import uvloop
 
     from avatar_creator_server.cli.errors import CommandError
@@ -291,6 +362,18 @@ def _check_files(*, repair: bool, older_than_seconds: float, confirmed: int | No
         )
     except AvatarCreatorError as error:
         raise CommandError(error.message) from error
+    if as_json:
+        document = asdict(audit) | {"is_clean": audit.is_clean}
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        _print_audit(audit)
+    if audit.refusal:
+        raise CommandError(audit.refusal)
+    if not audit.is_clean:
+        raise typer.Exit(1)
+
+
+def _print_audit(audit: FileAudit) -> None:
     table = Table("", "found", "number", "bytes", "repaired", show_lines=False)
     for name, finding in audit.findings.items():
         mark = "[green]ok[/]" if finding.count == finding.repaired else "[red]failed[/]"
@@ -306,10 +389,17 @@ def _check_files(*, repair: bool, older_than_seconds: float, confirmed: int | No
         f"left out {audit.recent:,} younger files without a row.",
         soft_wrap=True,
     )
-    if audit.refusal:
-        raise CommandError(audit.refusal)
-    if not audit.is_clean:
-        raise typer.Exit(1)
+
+
+def _say_next(settings: Settings, port: int) -> None:
+    """Print the next steps for a person at a terminal. A log has nothing of them."""
+    if not sys.stderr.isatty():
+        return
+    from avatar_creator_server.cli.next_steps import next_steps
+
+    # The log has written its own line at once.
+    sys.stderr.write(next_steps(settings, port))
+    sys.stderr.flush()
 
 
 def _settings(*, process: int | None = None, **replacements: Any) -> Settings:

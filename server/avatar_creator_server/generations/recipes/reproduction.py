@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from avatar_creator_server.database.compiled_queries import CompiledInsert, compiled, run_later
 from avatar_creator_server.database.models import Avatar, File, GenerationRecipe
 from avatar_creator_server.database.models.states import GenerationState
 from avatar_creator_server.errors import FailedPreconditionError
@@ -29,7 +30,12 @@ class ReproductionSource:
 
 def keep_recipe(generation_id: str, recipe: Recipe) -> None:
     """Store the recipe of a generation's picture, in the current transaction."""
-    GenerationRecipe.create(generation=generation_id, recipe=recipe.to_json())
+    run_later(_recipe().given(generation_id=generation_id, recipe=recipe.to_json()))
+
+
+@compiled
+def _recipe() -> CompiledInsert:
+    return CompiledInsert(GenerationRecipe)
 
 
 def read_recipe(generation_id: str) -> Recipe | None:

@@ -1,0 +1,310 @@
+"""Handles of generations: wait for them, watch, cancel and retry them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import aclosing
+
+from avatar_creator import watching
+from avatar_creator._async.connection import AsyncConnection
+from avatar_creator._async.watches import AsyncWatch
+from avatar_creator._requests import avatars as avatar_requests
+from avatar_creator._requests import generations as requests
+from avatar_creator.errors import FailedPreconditionError
+from avatar_creator.handles import WAIT_SECONDS, AnyGeneration, BaseGenerationHandle, avatar_id_of
+from avatar_creator.hooks import OnReconnect
+from avatar_creator.values import Avatar, Generation
+
+
+class AsyncGenerationHandle(BaseGenerationHandle):
+    """A generation that the app has started or found, with the calls to follow it.
+
+    The methods of the client that take a generation also take its handle. A handle holds the connection of
+    its client, so it cannot be pickled: keep `id`, and make a new handle with `generations.handle(id)`.
+    """
+
+    def __init__(self, connection: AsyncConnection, generation: AnyGeneration) -> None:
+        super().__init__(generation)
+        self._connection = connection
+
+    async def wait(
+        self,
+        *,
+        timeout: float | None = WAIT_SECONDS,
+        on_progress: Callable[[Generation], object] | None = None,
+    ) -> Avatar:
+        """Wait until the generation has ended and return the avatar that it made.
+
+        Args:
+            timeout: Seconds to wait for the end of the generation; None means no limit. The call that then
+                reads the avatar has the client's `timeout`.
+            on_progress: Called with every state of the generation, including the last one.
+
+        Raises:
+            GenerationFailedError: The generation failed; `reason` and `message` say why.
+            GenerationCancelledError: The generation was cancelled.
+            DeadlineExceededError: The `timeout` passed; the generation continues, so you can wait again.
+            NotFoundError: The generation does not exist, or it or its avatar was deleted.
+            AvatarCreatorError: The other errors of `watch`.
+
+        Examples:
+            >>> avatar = await generation.wait(on_progress=lambda state: state.progress_percent)
+            >>> print(avatar.name)
+            calm man with a beard
+        """
+        if not self._ended:
+            async with self.watch(timeout=timeout) as states:
+                async for state in states:
+                    if on_progress is not None:
+                        on_progress(state)
+        elif on_progress is not None:
+            on_progress(self.generation)
+        return await self._connection.call(avatar_requests.get_avatar(avatar_id_of(self.generation)), None)
+
+    def watch(
+        self,
+        *,
+        timeout: float | None = None,
+        reconnect_for: float = 60.0,
+        on_reconnect: OnReconnect | None = None,
+    ) -> AsyncWatch[Generation]:
+        """Yield the current state and then every change, until the generation has ended.
+
+        `generation` is always the last state that the watch has returned. See `generations.watch`.
+
+        Args:
+            timeout: Seconds for the whole watch; None means no limit.
+            reconnect_for: Seconds without a connection after which the watch fails.
+            on_reconnect: Function that receives a `ReconnectEvent` each time the connection is lost.
+
+        Raises:
+            AvatarCreatorError: The errors of `generations.watch`.
+
+        Examples:
+            >>> async with generation.watch() as states:
+            ...     async for state in states:
+            ...         last = f"{state.progress_percent} % {state.stage}"
+            >>> print(last)
+            100 % ended
+        """
+        states = self._connection.watch(
+            watching.one_generation(self, 0),
+            timeout=timeout,
+            reconnect_for=reconnect_for,
+            on_reconnect=on_reconnect,
+        )
+        return AsyncWatch(_seen_by([self], states))
+
+    async def refresh(self, *, timeout: float | None = None) -> Generation:
+        """Read the generation again and return it.
+
+        Args:
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Raises:
+            NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> state = await generation.refresh()
+            >>> print(state.prompt)
+            calm man with a beard
+        """
+        return self._see(await self._connection.call(requests.get_generation(self.id), timeout))
+
+    async def cancel(self, *, timeout: float | None = None) -> Generation:
+        """Cancel the generation and return it. Cancelling it twice is not an error.
+
+        Args:
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Raises:
+            FailedPreconditionError: The generation has completed or failed.
+            NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> cancelled = await generation.cancel()
+            >>> print(cancelled.state)
+            cancelled
+        """
+        return self._see(await self._connection.call(requests.cancel_generation(self.id), timeout))
+
+    async def retry(
+        self, *, request_id: str | None = None, timeout: float | None = None
+    ) -> AsyncGenerationHandle:
+        """Start the failed or cancelled generation again, as a new one with `retry_of` set.
+
+        Args:
+            request_id: UUID of this logical call; None creates one.
+            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+
+        Returns:
+            The handle of the new generation.
+
+        Raises:
+            AvatarCreatorError: The errors of `generations.retry`.
+
+        Examples:
+            >>> cancelled = await generation.cancel()
+            >>> again = await generation.retry()
+            >>> print(again.generation.retry_of == generation.id)
+            True
+        """
+        call = requests.retry_generation(self.id, request_id)
+        generation = await self._connection.call(call, timeout)
+        return AsyncGenerationHandle(self._connection, generation)
+
+
+class AsyncGenerationGroup:
+    """The variations of one call: a sequence of their handles, in the order of their seeds."""
+
+    def __init__(self, connection: AsyncConnection, generations: Iterable[Generation]) -> None:
+        self._connection = connection
+        self._handles = tuple(AsyncGenerationHandle(connection, each) for each in generations)
+
+    @property
+    def id(self) -> str:
+        """Id of the group, which is that of its first generation. `list` and `watch_many` accept it."""
+        return self._handles[0].id
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    def __iter__(self) -> Iterator[AsyncGenerationHandle]:
+        return iter(self._handles)
+
+    def __getitem__(self, number: int) -> AsyncGenerationHandle:
+        return self._handles[number]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(id={self.id!r}, <{len(self)} generations>)"
+
+    async def wait_all(self, *, timeout: float | None = WAIT_SECONDS) -> tuple[Avatar, ...]:
+        """Wait until all variations have ended and return their avatars, in the order of their seeds.
+
+        Use `as_completed` to get the avatars of those that succeeded although others failed.
+
+        Args:
+            timeout: Seconds to wait for the end of all; None means no limit.
+
+        Raises:
+            GenerationFailedError: A variation failed. The others have ended too: `wait` of their handles
+                returns at once.
+            GenerationCancelledError: A variation was cancelled.
+            DeadlineExceededError: The `timeout` passed; the generations continue.
+            AvatarCreatorError: The other errors of `generations.watch_many`.
+
+        Examples:
+            >>> for avatar in await group.wait_all():
+            ...     print(avatar.seed_used)
+            7
+            8
+        """
+        async with self.as_completed(timeout=timeout) as ended:
+            async for _ in ended:
+                pass
+        return tuple([await handle.wait() for handle in self])
+
+    def as_completed(self, *, timeout: float | None = WAIT_SECONDS) -> AsyncWatch[AsyncGenerationHandle]:
+        """Yield the handle of each variation as soon as it has ended.
+
+        `wait` of such a handle returns the avatar at once, or raises why there is none.
+
+        Args:
+            timeout: Seconds to wait for the end of all; None means no limit.
+
+        Raises:
+            DeadlineExceededError: The `timeout` passed; the generations continue.
+            AvatarCreatorError: The other errors of `generations.watch_many`.
+
+        Examples:
+            >>> async with group.as_completed() as ended:
+            ...     async for each in ended:
+            ...         print(each.generation.state)
+            completed
+            completed
+        """
+        return AsyncWatch(self._as_completed(timeout))
+
+    def watch(
+        self,
+        *,
+        timeout: float | None = None,
+        reconnect_for: float = 60.0,
+        on_reconnect: OnReconnect | None = None,
+    ) -> AsyncWatch[Generation]:
+        """Yield the states of all variations until all have ended.
+
+        Args:
+            timeout: Seconds for the whole watch; None means no limit.
+            reconnect_for: Seconds without a connection after which the watch fails.
+            on_reconnect: Function that receives a `ReconnectEvent` each time the connection is lost.
+
+        Raises:
+            AvatarCreatorError: The errors of `generations.watch_many`.
+
+        Examples:
+            >>> async with group.watch() as states:
+            ...     async for state in states:
+            ...         last = state
+            >>> print(last.state)
+            completed
+        """
+        return self._watch(self._handles, timeout, reconnect_for, on_reconnect)
+
+    async def cancel(self, *, timeout: float | None = None) -> tuple[Generation, ...]:
+        """Cancel all variations that have not ended, and return all, in the order of their seeds.
+
+        Args:
+            timeout: Seconds for each call; None uses the client's `timeout`.
+
+        Raises:
+            NotFoundError: A variation has been deleted.
+
+        Examples:
+            >>> for cancelled in await group.cancel():
+            ...     print(cancelled.state)
+            cancelled
+            cancelled
+        """
+        for handle in self:
+            if not handle._ended:
+                try:
+                    await handle.cancel(timeout=timeout)
+                except FailedPreconditionError:  # it has ended in the meantime
+                    await handle.refresh(timeout=timeout)
+        return tuple(handle.generation for handle in self)
+
+    async def _as_completed(self, timeout: float | None) -> AsyncGenerator[AsyncGenerationHandle, None]:
+        running = {handle.id: handle for handle in self if not handle._ended}
+        for handle in self:
+            if handle.id not in running:
+                yield handle
+        async with self._watch(running.values(), timeout, 60.0, None) as states:
+            async for state in states:
+                if state.ended:
+                    yield running[state.id]
+
+    def _watch(
+        self,
+        handles: Iterable[AsyncGenerationHandle],
+        timeout: float | None,
+        reconnect_for: float,
+        on_reconnect: OnReconnect | None,
+    ) -> AsyncWatch[Generation]:
+        states = self._connection.watch(
+            watching.SeveralGenerations({handle.id: 0 for handle in handles}),
+            timeout=timeout,
+            reconnect_for=reconnect_for,
+            on_reconnect=on_reconnect,
+        )
+        return AsyncWatch(_seen_by(handles, states))
+
+
+async def _seen_by(
+    handles: Iterable[AsyncGenerationHandle], states: AsyncGenerator[Generation, None]
+) -> AsyncGenerator[Generation, None]:
+    """Yield the states, and let the handle of each keep it."""
+    handle_of = {handle.id: handle for handle in handles}
+    async with aclosing(states):
+        async for state in states:
+            yield handle_of[state.id]._see(state)
