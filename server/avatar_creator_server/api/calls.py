@@ -237,7 +237,7 @@ class Calls:
             raise InvalidArgumentError.of_field("request", "is missing: send one request message")
         request = cast(bytes, raw)
         if len(request) > _LARGE_REQUEST_BYTES:
-            self._unread.add(owner, len(request), context)
+            self._unread.add(owner, len(request))
             self._memory.soon()
             self._require_read_answers(method, owner)
         return request
@@ -287,7 +287,7 @@ class Calls:
             context: The call.
             user_id: The user; if empty, the one whose token this call has verified, or the machine.
         """
-        self._unread.add(user_id or user_for_log() or _machine_of(context), answer_bytes, context)
+        self._unread.add(user_id or user_for_log() or _machine_of(context), answer_bytes)
 
     def count_refusal(self, method: str, error: AvatarCreatorError) -> None:
         """Count a refused call, and mark it for the access log."""

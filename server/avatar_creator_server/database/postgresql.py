@@ -221,31 +221,35 @@ class _State(_ConnectionState):
         self.has_begun = False
         """True if the current transaction has sent anything."""
 
+    def begin(self, statements: Sequence[Statement]) -> None:
+        """Begin a transaction, whose first statements these are."""
+        self.unsent = [*statements]
+        self.has_begun = False
+
 
 class _Transaction(_transaction):
-    """A transaction. Peewee's own one looks up the state at each step."""
+    """A transaction. Peewee's own one looks up the state of the greenlet at each step."""
 
     def __enter__(self) -> _Transaction:
         """Begin, unless this is a part of another transaction."""
-        state = self.db._state
-        if not state.transactions:
-            self._begin()
-        state.transactions.append(self)
+        self._state: _State = self.db._state
+        if not self._state.transactions:
+            self._state.begin(self.db._BEGIN)
+        self._state.transactions.append(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Commit or roll back, unless this is a part of another transaction."""
-        transactions = self.db._state.transactions
-        transactions.pop()
-        if transactions:
+        self._state.transactions.pop()
+        if self._state.transactions:
             return
         if kind is not None:
-            self.rollback(begin=False)
+            self.db.rollback()
             return
         try:
-            self.commit(begin=False)
+            self.db.commit()
         except Exception:
-            self.rollback(begin=False)
+            self.db.rollback()
             raise
 
 
@@ -293,9 +297,7 @@ class Postgresql(PostgresqlDatabase):
 
     def begin(self) -> None:  # type: ignore[override]  # every transaction has the same level
         """Begin a transaction with its first statement."""
-        state = self._state
-        state.unsent = [*self._BEGIN]
-        state.has_begun = False
+        self._state.begin(self._BEGIN)
 
     @property
     def begin_time(self) -> datetime:
