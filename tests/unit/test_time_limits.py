@@ -38,7 +38,8 @@ async def test_a_task_that_is_cancelled_as_its_time_ends_is_cancelled() -> None:
         await within(0, asyncio.get_running_loop().create_future())
 
     waiting = asyncio.create_task(wait())
-    # The timer runs before the task goes on, and so does the cancellation.
+    await asyncio.sleep(0)
+    # After the timer of the limit, and before the task goes on.
     asyncio.get_running_loop().call_later(0, waiting.cancel)
     await asyncio.wait([waiting])
 
