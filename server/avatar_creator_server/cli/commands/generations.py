@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import replace
 from typing import Annotated
 
@@ -115,7 +114,7 @@ def watch(
         found = [session.client.generations.get(each) for each in dict.fromkeys(generation_ids)]
         report(session, found, watch=True, files=[])
         return
-    with closing(session.client.generations.watch_many(project=project, user_id=user)) as states:
+    with session.client.generations.watch_many(project=project, user_id=user) as states:
         print_changes(session, states)
 
 
