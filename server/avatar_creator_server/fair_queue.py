@@ -226,17 +226,17 @@ class FairQueue(Generic[W]):
             return False
         if user_id == self._background:
             return True
-        return running < self._at_once_per_user and self._users_have_room()
+        return running < self._at_once_per_user and (self._background is None or self._users_have_room())
 
     def _users_have_room(self) -> bool:
-        if self._background is None:
-            return self._running_count < self._at_once
+        """Return whether a user has a turn left next to the background."""
+        assert self._background is not None
         return self._running_count - self._running.get(self._background, 0) < self._at_once_of_users
 
     def _candidates(self) -> Iterable[str]:
         """Return the users who may have the next turn, the one served longest ago first."""
         background = self._background
-        if background is None or not self._waiting or self._users_have_room():
+        if not self._waiting or background is None or self._users_have_room():
             return self._waiting
         return (background,) if background in self._waiting else ()
 

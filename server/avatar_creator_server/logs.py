@@ -48,7 +48,10 @@ def configure_logging(level: str, redactor: Redactor, *, process: int | None = N
 
     def complete(_logger: Any, level: str, event: EventDict) -> EventDict:
         # Before the renderer: it escapes the values, and a hidden part of an escaped line could end a text.
-        redacted = {name: redact(value) for name, value in event.items()}
+        redacted = {
+            name: redactor.redact(value) if type(value) is str else redact(value)
+            for name, value in event.items()
+        }
         # After the redaction: a secret such as `info` must not change them.
         timestamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         return {**redacted, **of_process, "level": level, "timestamp": timestamp}

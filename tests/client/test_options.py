@@ -270,12 +270,13 @@ def trace_id() -> Iterator[str]:
 
 class TestTracing:
     def test_a_call_continues_the_trace_of_its_caller(self, server: ScriptedServer, trace_id: str) -> None:
-        server.script("UploadAvatar", [UPLOADED])
+        server.script("UploadAvatar", *[[UPLOADED]] * 3)
         server.script("WatchGeneration", [STATE, UntilClientLeaves()])
         with AvatarCreator(server.target, token="a-token") as client:
             client.avatars.upload("p1", b"x", name="S")
+            client.avatars.upload_many("p1", {"S": b"x", "T": b"y"})
             next(client.generations.watch("g1"))
-        assert [call.metadata["traceparent"] for call in server.calls] == [trace_id, trace_id]
+        assert [call.metadata["traceparent"] for call in server.calls] == [trace_id] * 4
         assert server.calls[0].metadata["baggage"] == "tenant=lumiku"
 
     async def test_a_call_of_the_async_client_continues_the_trace_of_its_task(

@@ -114,6 +114,13 @@ def test_health_is_checked_without_a_token(shared_deployment: Deployment) -> Non
     assert json.loads(checked) == {"status": "SERVING"}
 
 
+def test_the_health_of_everything_is_listed_without_a_token(shared_deployment: Deployment) -> None:
+    listed = json.loads(grpcurl(shared_deployment.target, "grpc.health.v1.Health/List"))
+
+    assert {"", "queue", "claims", "provider", "worker", *SERVICE_NAMES} == listed["statuses"].keys()
+    assert listed["statuses"]["queue"] == {"status": "SERVING"}
+
+
 def test_a_portrait_is_generated_watched_and_read(curl: Curl) -> None:
     (created,) = curl.call("AvatarProjectService/CreateProject", name="Spring", request_id=str(uuid.uuid4()))
     project_id = created["project"]["id"]

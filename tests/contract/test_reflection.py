@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -15,6 +18,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import (
 )
 
 from avatar_creator_server.api.server import SERVICE_NAMES
+from tests.support.child_process import run
 from tests.support.service import Deployment
 
 Ask = Callable[..., list[ServerReflectionResponse]]
@@ -125,6 +129,25 @@ def test_an_error_names_what_is_missing_and_leaves_the_stream_open(ask: Ask) -> 
     assert [each.original_request for each in errors] == list(unknown)
     assert errors[0].valid_host == "a.example"
     assert listed.list_services_response.service
+
+
+@pytest.mark.parametrize("version", ["grpc-v1", "grpc-v1alpha"])
+def test_buf_calls_the_service_without_proto_files(
+    shared_deployment: Deployment, user: str, version: str
+) -> None:
+    finished = run(
+        [
+            Path(sys.executable).with_name("buf"),
+            *("curl", "--http2-prior-knowledge", "--protocol", "grpc", "--reflect-protocol", version),
+            *("--header", f"authorization: Bearer {shared_deployment.token(user)}"),
+            *("--data", '{"name": "Spring"}'),
+            f"http://{shared_deployment.target}/avatar_creator.v1.AvatarProjectService/CreateProject",
+        ],
+        timeout=30,
+    )
+
+    assert finished.returncode == 0, finished.stderr
+    assert json.loads(finished.stdout)["project"]["name"] == "Spring"
 
 
 def _in_order_of_imports(found: dict[str, FileDescriptorProto]) -> Iterator[FileDescriptorProto]:

@@ -95,9 +95,10 @@ async def test_all_answers_share_a_reading(queue: LongQueue) -> None:
 
 async def test_a_new_generation_has_the_position_that_a_reading_finds_later(queue: LongQueue) -> None:
     created = [await queue.studio.create_generation() for _ in range(3)]
-    together = await queue.studio.client.generations.create_variations(
+    group = await queue.studio.client.generations.create_variations(
         queue.studio.project_id, "a portrait", 2, width=SMALLEST, height=SMALLEST
     )
+    together = [handle.generation for handle in group]
     at_once = [generation.queue_position for generation in (*created, *together)]
 
     await wait_for_next_reading(queue, created[0].id)

@@ -440,3 +440,9 @@ async def test_a_claim_reads_no_long_queue_however_old_the_statistics_are(
     require_few_rows("older than the queue")
     distributed.execute("ANALYZE")
     require_few_rows("new")
+    distributed.execute(
+        "INSERT INTO queue_pauses (route, pause_time, paused_by, note) VALUES ('', %s, 'olga', '')",
+        datetime.now(UTC),
+    )
+    # Without the pause, a claim looks for an open generation in every queue then.
+    require_few_rows("new, while the queue is paused", most=OWN)

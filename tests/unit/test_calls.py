@@ -43,7 +43,8 @@ class Call:
         self.user = user
         self._seconds_left = seconds_left
         self._peer = peer
-        self._callbacks: list[Callable[[Any], None]] = []
+        self._has_ended = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
 
     def time_remaining(self) -> float | None:
         return self._seconds_left
@@ -51,12 +52,23 @@ class Call:
     def peer(self) -> str:
         return self._peer
 
-    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        self._callbacks.append(callback)
+    async def run(self, handle: Callable[[], None]) -> None:
+        """Handle the call in a task of its own, as gRPC does. It lasts until its `end`."""
 
-    def end(self) -> None:
-        for callback in self._callbacks:
-            callback(self)
+        async def handle_and_wait() -> None:
+            handle()
+            handled.set()
+            await self._has_ended.wait()
+
+        handled = asyncio.Event()
+        self._task = asyncio.create_task(handle_and_wait())
+        await handled.wait()
+
+    async def end(self) -> None:
+        """Let the client read the answer."""
+        assert self._task is not None
+        self._has_ended.set()
+        await self._task
 
 
 class KnownUsers:
@@ -256,25 +268,25 @@ async def test_an_overloaded_server_lets_few_calls_without_a_known_token_pass_an
 async def test_answers_that_were_sent_while_a_call_waited_count_at_its_turn() -> None:
     async with Server(unread_answers_mib_per_user=1) as server:
         unread = Call("", peer="one:1")
-        server.calls.send(MIB, unread, user_id="one")
+        await unread.run(lambda: server.calls.send(MIB, unread, user_id="one"))
         assert (await server.refusal_in_turn(GET, Call("one"))).reason == "CALL_LIMIT"
-        unread.end()
+        await unread.end()
         await server.begin(GET, Call("one"))
 
 
 async def test_users_who_do_not_read_get_no_further_answers() -> None:
     async with Server(unread_answers_mib=2, unread_answers_mib_per_user=1) as server:
         unread = [Call("", peer="one:1"), Call("", peer="one:2"), Call("", peer="other:1")]
-        server.calls.send(MIB // 2, unread[0])
+        await unread[0].run(lambda: server.calls.send(MIB // 2, unread[0]))
         assert server.refusal(GET, Call("one")) is None
-        server.calls.send(MIB, unread[1])
-        server.calls.send(MIB, unread[2])
+        await unread[1].run(lambda: server.calls.send(MIB, unread[1]))
+        await unread[2].run(lambda: server.calls.send(MIB, unread[2]))
 
         own, of_server = server.refusal(GET, Call("one")), server.refusal(GET, Call("third"))
         check, other_check = (
             server.refusal(HEALTH_CHECK, Call("", peer=f"{peer}:9")) for peer in ("one", "third")
         )
-        unread[1].end()
+        await unread[1].end()
 
         assert own is not None
         assert of_server is not None

@@ -1,16 +1,20 @@
-"""`buf.gen.yaml`, the example for clients in other languages, generates code from the whole contract."""
+"""Clients in other languages: the example `buf.gen.yaml`, and the names in `docs/clients.md`."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from avatar_creator_server.contract.field_options import contract_files
 from tests.support.child_process import run
 
 REPOSITORY = Path(__file__).parents[2]
+GUIDE = REPOSITORY / "docs" / "clients.md"
+CONTRACT = "avatar_creator.v1"
 
 # A plugin in place of the one for JavaScript: it writes a file for each file that it receives.
 PLUGIN = f"""#!{sys.executable}
@@ -58,3 +62,49 @@ def test_code_is_generated_for_the_contract_its_imports_and_the_details_of_error
 
     assert {f"avatar_creator/v1/{name}" for name in contract} | others <= generated.keys()
     assert set(generated.values()) == {"target=js+dts,import_extension=js"}
+
+
+def names_of_contract() -> set[str]:
+    """Return the names that Go and JavaScript give to everything in the contract and in the error details."""
+    names = set()
+    for file in contract_files().file:
+        if file.package in (CONTRACT, "google.rpc"):
+            for enum in file.enum_type:
+                names |= {enum.name, *(f"{enum.name}_{value.name}" for value in enum.value)}
+            for message in file.message_type:
+                names |= {message.name, f"{message.name}Schema"}
+                fields = [field for each in (message, *message.nested_type) for field in each.field]
+                names |= {camel_case(field.name) for field in fields}
+            for service in file.service:
+                names |= {service.name, f"{service.name}Client", f"New{service.name}Client"}
+                names |= {method.name for method in service.method}
+            names |= {extension.name for extension in file.extension}
+            names |= {f"E_{camel_case(extension.name)}" for extension in file.extension}
+    return names
+
+
+def camel_case(name: str) -> str:
+    """Return `avatar_id` as `AvatarId`."""
+    return "".join(word.capitalize() for word in name.split("_"))
+
+
+@pytest.mark.parametrize(
+    ("language", "name"),
+    [
+        # A name of the generated package, a getter, and a field of a request.
+        ("go", re.compile(r"\bpb\.(\w+)|\.Get(\w+)\(\)|^\t+([A-Z]\w+): ", re.MULTILINE)),
+        # An import of generated code, a method of a service, and a field of a request.
+        (
+            "js",
+            re.compile(r"import \{ (\w+)(?:, (\w+))* \} from \"\./gen/|\.method\.(\w+)|^  (\w+Id): ", re.M),
+        ),
+    ],
+)
+def test_the_examples_of_the_guide_name_what_the_contract_has(language: str, name: re.Pattern[str]) -> None:
+    code = "".join(re.findall(rf"^```{language}\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL))
+    known = names_of_contract()
+
+    named = {each for found in name.finditer(code) for each in found.groups() if each}
+
+    assert len(named) >= 10
+    assert {each for each in named if each not in known and each[0].upper() + each[1:] not in known} == set()

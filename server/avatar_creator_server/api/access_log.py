@@ -50,6 +50,8 @@ class AccessLog:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        # structlog would make a new logger for each line.
+        self._log = log.bind()
         self._second = 0
         self._logged: collections.Counter[str] = collections.Counter()
         """Refusals that were logged in this second, by user."""
@@ -68,7 +70,7 @@ class AccessLog:
             return
         # Health checks come several times a second, from every load balancer.
         is_health = method.startswith(HEALTH) and code in _WITHOUT_PROBLEM
-        write = log.debug if is_health else log.info
+        write = self._log.debug if is_health else self._log.info
         write("call_finished", method=method, user=user, code=code, milliseconds=round(seconds * 1000, 1))
 
     def log_refusal(self, method: str, user: str, code: grpc.StatusCode) -> None:

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from typing import cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 from grpc.aio import EOF
@@ -29,6 +29,7 @@ from avatar_creator_server.errors import (
 from avatar_creator_server.fair_queue import UserLimit
 from avatar_creator_server.settings import Settings
 from avatar_creator_server.shared.memory import MemoryReturn
+from avatar_creator_server.shared.time_limits import within
 from avatar_creator_server.shared.turns import Turns
 
 _MIB = 1024 * 1024
@@ -223,12 +224,7 @@ class Calls:
             self.count_refusal(method, error)
             raise
         try:
-            async with asyncio.timeout(self._request_seconds):
-                raw = await context.read()
-                if until_end and raw is not EOF and await context.read() is not EOF:
-                    raise InvalidArgumentError.of_field(
-                        "request", "is the second one: send one request message"
-                    )
+            raw = await within(self._request_seconds, _read(context, until_end=until_end))
         except TimeoutError as error:
             raise TooSlowError(
                 "TRANSFER_TOO_SLOW",
@@ -241,7 +237,7 @@ class Calls:
             raise InvalidArgumentError.of_field("request", "is missing: send one request message")
         request = cast(bytes, raw)
         if len(request) > _LARGE_REQUEST_BYTES:
-            self._unread.add(owner, len(request), context)
+            self._unread.add(owner, len(request))
             self._memory.soon()
             self._require_read_answers(method, owner)
         return request
@@ -291,12 +287,20 @@ class Calls:
             context: The call.
             user_id: The user; if empty, the one whose token this call has verified, or the machine.
         """
-        self._unread.add(user_id or user_for_log() or _machine_of(context), answer_bytes, context)
+        self._unread.add(user_id or user_for_log() or _machine_of(context), answer_bytes)
 
     def count_refusal(self, method: str, error: AvatarCreatorError) -> None:
         """Count a refused call, and mark it for the access log."""
         mark_refused()
         metrics.REFUSED_CALLS.labels(class_of(method), error.reason).inc()
+
+
+async def _read(context: Context, *, until_end: bool) -> Any:
+    """Return the request of a call; EOF if it has none."""
+    raw = await context.read()
+    if until_end and raw is not EOF and await context.read() is not EOF:
+        raise InvalidArgumentError.of_field("request", "is the second one: send one request message")
+    return raw
 
 
 def _refusal_of(user_id: str, error: AvatarCreatorError | None) -> Refusal | None:

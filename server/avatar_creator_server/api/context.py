@@ -1,8 +1,9 @@
-"""The gRPC context of a call, and how a stream sends its responses on it."""
+"""The gRPC context of a call, how a stream sends its responses on it, and its end."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from grpc.aio import BaseError, ServicerContext
@@ -24,3 +25,15 @@ async def send(context: Context, response: bytes) -> None:
         await context.write(response)
     except BaseError as error:
         raise asyncio.CancelledError("the reader is gone") from error
+
+
+def when_call_ends(run: Callable[[], None]) -> None:
+    """Run a function when the current call has ended: its client has read the answer, or is gone.
+
+    gRPC runs each call in a task of its own. A callback of the context would run at the same time. But the
+    context and its callbacks keep each other, so only the garbage collector would free each call. Source:
+    `add_done_callback` and `_add_callback_handler` in `_cython/_cygrpc/aio/server.pyx.pxi` of gRPC.
+    """
+    task = asyncio.current_task()
+    assert task is not None, "calls run in tasks"
+    task.add_done_callback(lambda _: run())

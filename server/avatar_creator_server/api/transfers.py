@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from avatar_creator_server.api.access import token_seconds_left
-from avatar_creator_server.api.context import Context, send
+from avatar_creator_server.api.context import Context, send, when_call_ends
 from avatar_creator_server.errors import AvatarCreatorError, TooSlowError, UnauthenticatedError
 from avatar_creator_server.fair_queue import UserLimit
 from avatar_creator_server.images.spool import Spool, SpooledFile
@@ -160,7 +160,7 @@ class Transfers:
             file.close()
 
     @asynccontextmanager
-    async def download(self, user_id: str, context: Context) -> AsyncIterator[Pace]:
+    async def download(self, user_id: str) -> AsyncIterator[Pace]:
         """Wait for a turn, and yield the pace to keep.
 
         Raises what `upload` raises, about downloads.
@@ -168,7 +168,7 @@ class Transfers:
         await self._open_downloads.begin(user_id)
         # A call that was ended stays open until its reader has read what gRPC has already buffered: 256 KiB.
         # It leaves its turn to others, but counts against its user.
-        context.add_done_callback(lambda _: self._open_downloads.end(user_id))  # type: ignore[arg-type]
+        when_call_ends(lambda: self._open_downloads.end(user_id))
         async with self._downloads.turn(user_id):
             yield Pace(self._limits)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from avatar_creator_server.api.context import Context
+from avatar_creator_server.api.context import when_call_ends
 from avatar_creator_server.errors import (
     OVERLOADED_RETRY_SECONDS,
     AvatarCreatorError,
@@ -32,12 +32,12 @@ class UnreadAnswers:
         self._bytes: defaultdict[str, int] = defaultdict(int)
         self._total = 0
 
-    def add(self, user_id: str, answer_bytes: int, context: Context) -> None:
-        """Count an answer until its call ends."""
+    def add(self, user_id: str, answer_bytes: int) -> None:
+        """Count an answer until the current call ends."""
         size = answer_bytes + _CALL_BYTES
         self._bytes[user_id] += size
         self._total += size
-        context.add_done_callback(lambda _: self._remove(user_id, size))  # type: ignore[arg-type]
+        when_call_ends(lambda: self._remove(user_id, size))
 
     @property
     def is_much(self) -> bool:

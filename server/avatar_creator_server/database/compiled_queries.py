@@ -178,20 +178,25 @@ class _Built(NamedTuple):
     """A statement for one kind of database."""
 
     sql: str
-    constants: list[Any]
-    """The values of the statement, with None in the places of those that each run gives."""
-    given: list[tuple[int, str, Callable[[Any], Any] | None]]
-    """Place, name and encoding of each value that a run gives."""
+    fill: Callable[[Mapping[str, Any]], list[Any]]
+    """Returns the values of the statement, given those of a run by name."""
 
     @classmethod
     def of(cls, sql: str, values: list[Any]) -> _Built:
         """Take what Peewee has built."""
-        given = [
-            (place, value.name, _encoder(value.field))
-            for place, value in enumerate(values)
-            if isinstance(value, _Parameter)
-        ]
-        return cls(sql, [None if isinstance(value, _Parameter) else value for value in values], given)
+        # Written out like the readers of rows.
+        names: dict[str, Any] = {}
+        filled = []
+        for number, value in enumerate(values):
+            if not isinstance(value, _Parameter):
+                names[f"constant{number}"] = value
+                filled.append(f"constant{number}")
+            elif encode := _encoder(value.field):
+                names[f"encode{number}"] = encode
+                filled.append(f"encode{number}(given[{value.name!r}])")
+            else:
+                filled.append(f"given[{value.name!r}]")
+        return cls(sql, eval(f"lambda given: [{', '.join(filled)}]", names))
 
 
 class CompiledStatement:
@@ -219,11 +224,7 @@ class CompiledStatement:
         built = self._built.get(kind)
         if built is None:
             built = self._built[kind] = _Built.of(*self._query.sql())
-        filled = built.constants.copy()
-        for place, name, encode in built.given:
-            value = values[name]
-            filled[place] = value if encode is None else encode(value)
-        return Statement(built.sql, filled, self._by_key)
+        return Statement(built.sql, built.fill(values), self._by_key)
 
     def run(self, **values: Any) -> Any:
         """Run the statement in this database job, and return the driver's cursor."""
@@ -246,7 +247,10 @@ class CompiledInsert(CompiledStatement):
         fields = [field for field in model._meta.sorted_fields if field.column_name not in expressions]
         places = {field: parameter(field.column_name, field) for field in fields}
         super().__init__(change(model.insert(places, **expressions)), by_key=True)
-        self._defaults = {field.column_name: field.default for field in fields}
+        defaults = {field.column_name: field.default for field in fields}
+        self._made = {name: default for name, default in defaults.items() if callable(default)}
+        """Functions that make the defaults of each row."""
+        self._defaults = defaults | dict.fromkeys(self._made)
 
     def given(self, **values: Any) -> Statement:
         """Return the statement with these values by name of column, and the defaults of the others."""
@@ -261,14 +265,14 @@ class CompiledInsert(CompiledStatement):
         return self._filled(vars(row))
 
     def _complete(self, values: dict[str, Any]) -> dict[str, Any]:
-        missing = self._defaults.keys() - values.keys()
-        if len(missing) + len(values) != len(self._defaults):
+        complete = self._defaults | values
+        if len(complete) != len(self._defaults):
             unknown = values.keys() - self._defaults.keys()
             raise ValueError(f"the statement has no {', '.join(sorted(unknown))}")
-        for name in missing:
-            default = self._defaults[name]
-            values[name] = default() if callable(default) else default
-        return values
+        for name, make in self._made.items():
+            if name not in values:
+                complete[name] = make()
+        return complete
 
 
 class CompiledQuery(CompiledStatement, Generic[T]):

@@ -184,6 +184,8 @@ class Database:
         """
         database = open_database(url, pooled=pooled)
         self.peewee: peewee.Database = database
+        self.is_postgresql = isinstance(database, PostgresqlDatabase)
+        """True for PostgreSQL, which locks rows. SQLite locks the whole database."""
         self._end_statement = database.end_statement
         self._limits = limits or DatabaseLimits()
         self._turns: FairQueue[Job] = FairQueue(
@@ -204,11 +206,6 @@ class Database:
         self._outages = 0
         self._log_times: dict[str, float] = {}
         """Time of `time.monotonic` at which each problem of all connections was last logged."""
-
-    @property
-    def is_postgresql(self) -> bool:
-        """True for PostgreSQL, which locks rows. SQLite locks the whole database."""
-        return isinstance(self.peewee, PostgresqlDatabase)
 
     async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `function`, which only reads, outside a transaction.
@@ -356,7 +353,7 @@ class Database:
             self._dispatch(job)
         elif limits.user_id != BACKGROUND:
             most = _PATIENT_SECONDS if limits.is_patient else self._limits.wait_seconds
-            job.timer = self._running_loop.call_later(min(left, most), self._refuse, job)
+            job.timer = job.future.get_loop().call_later(min(left, most), self._refuse, job)
         try:
             result: T = await job.future
         except asyncio.CancelledError:
@@ -367,13 +364,9 @@ class Database:
     def _new_job(
         self, function: Callable[[], Any], user_id: str, *, reads: bool, deadline: float = math.inf
     ) -> Job:
-        future = self._running_loop.create_future()
-        return Job(function, future, user_id=user_id, reads=reads, deadline=deadline)
-
-    @property
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.get_running_loop()
-        return self._loop
+        future = self._loop.create_future()
+        return Job(function, future, user_id=user_id, reads=reads, deadline=deadline)
 
     def _dispatch(self, job: Job) -> None:
         """Run a job that has a turn: the time until now was its wait."""
@@ -382,7 +375,7 @@ class Database:
             job.timer = None
         if job.reads and job.user_id != BACKGROUND:
             seconds = min(self._limits.read_seconds, job.deadline - time.monotonic())
-            job.timer = self._running_loop.call_later(seconds, self._end_slow_read, job)
+            job.timer = job.future.get_loop().call_later(seconds, self._end_slow_read, job)
         if self._idle:
             # The one that ended last: its connection is open, so that a quiet server needs few.
             runner = self._idle.pop()
@@ -436,7 +429,7 @@ class Database:
             # An error has been logged where it is known, and the next attempt may succeed.
             if not ending.cancelled() and not ending.exception() and job.ended:
                 return
-            self._running_loop.call_later(_CANCEL_AGAIN_SECONDS, self._stop, job)
+            job.future.get_loop().call_later(_CANCEL_AGAIN_SECONDS, self._stop, job)
 
         ending = self._new_job(end_statement, BACKGROUND, reads=False)
         ending.future.add_done_callback(again)
@@ -478,7 +471,7 @@ class Database:
             following = self._turns.end(following.user_id)
         if following is not None:
             # Not at once, because each job that never waits would nest the calls deeper.
-            self._running_loop.call_soon(self._dispatch, following)
+            following.future.get_loop().call_soon(self._dispatch, following)
         elif self._turns.is_idle:
             self._idling.set()
 

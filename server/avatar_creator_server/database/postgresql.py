@@ -7,6 +7,7 @@ paused. Source: psycopg2's manual, "Asynchronous support".
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import itertools
 import re
@@ -31,8 +32,9 @@ from peewee import (  # type: ignore[attr-defined]  # mypy does not know `__exce
     __exception_wrapper__,
     _ConnectionState,
     _savepoint,
+    _transaction,
 )
-from psycopg2.extensions import POLL_OK, POLL_WRITE, new_type, parse_dsn, register_type
+from psycopg2.extensions import POLL_OK, POLL_WRITE, encodings, new_type, parse_dsn, register_type
 from psycopg2.extensions import connection as PlainConnection
 from psycopg2.extensions import cursor as PlainCursor
 
@@ -76,6 +78,10 @@ _JSON = JSONDecoder()
 _JSONB = 3802
 """Number of the type JSONB. Source: `src/include/catalog/pg_type.dat` of PostgreSQL."""
 
+_CODEC = "utf_8_of_psycopg2"
+"""Codec of UTF-8 that is written in C. The driver decodes the name of each column of each result by the codec
+that `psycopg2.extensions.encodings` names, and the decoder of Python's own codec is written in Python."""
+
 _PLACE = re.compile("%[%s]")
 """A place for a value, or a percent sign, in a statement for the driver."""
 
@@ -87,6 +93,16 @@ def _decode_json(text: Any, _: Any) -> Any:
 
 
 register_type(new_type((_JSONB,), "JSONB", _decode_json))
+
+
+def _find_codec(name: str) -> codecs.CodecInfo | None:
+    if name != _CODEC:
+        return None
+    return codecs.CodecInfo(codecs.utf_8_encode, codecs.utf_8_decode, name=name)
+
+
+codecs.register(_find_codec)
+encodings["UTF8"] = _CODEC
 
 
 class AsynchronousConnection(PlainConnection):
@@ -205,6 +221,37 @@ class _State(_ConnectionState):
         self.has_begun = False
         """True if the current transaction has sent anything."""
 
+    def begin(self, statements: Sequence[Statement]) -> None:
+        """Begin a transaction, whose first statements these are."""
+        self.unsent = [*statements]
+        self.has_begun = False
+
+
+class _Transaction(_transaction):
+    """A transaction. Peewee's own one looks up the state of the greenlet at each step."""
+
+    def __enter__(self) -> _Transaction:
+        """Begin, unless this is a part of another transaction."""
+        self._state: _State = self.db._state
+        if not self._state.transactions:
+            self._state.begin(self.db._BEGIN)
+        self._state.transactions.append(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Commit or roll back, unless this is a part of another transaction."""
+        self._state.transactions.pop()
+        if self._state.transactions:
+            return
+        if kind is not None:
+            self.db.rollback()
+            return
+        try:
+            self.db.commit()
+        except Exception:
+            self.db.rollback()
+            raise
+
 
 class _Savepoint(_savepoint):
     """A savepoint of a transaction that sends statements together."""
@@ -250,9 +297,7 @@ class Postgresql(PostgresqlDatabase):
 
     def begin(self) -> None:  # type: ignore[override]  # every transaction has the same level
         """Begin a transaction with its first statement."""
-        state = self._state
-        state.unsent = [*self._BEGIN]
-        state.has_begun = False
+        self._state.begin(self._BEGIN)
 
     @property
     def begin_time(self) -> datetime:
@@ -288,6 +333,10 @@ class Postgresql(PostgresqlDatabase):
             if not state.conn.closed:
                 raise
 
+    def transaction(self) -> _Transaction:
+        """Return a transaction, which its context begins and ends."""
+        return _Transaction(self)
+
     def savepoint(self) -> _Savepoint:
         """Return a savepoint, which its context begins and ends."""
         return _Savepoint(self)
@@ -308,8 +357,9 @@ class Postgresql(PostgresqlDatabase):
 
     def execute_later(self, statements: Sequence[Statement]) -> None:
         """Run statements together with the next one of the transaction, or with its commit."""
-        if self.in_transaction():
-            self._state.unsent += statements
+        state = self._state
+        if state.transactions:
+            state.unsent += statements
         else:
             self.execute_together(statements)
 
@@ -329,7 +379,7 @@ class Postgresql(PostgresqlDatabase):
         "Multiple Statements in a Simple Query".
         """
         state = self._state
-        if not self.in_transaction() or state.has_begun:
+        if not state.transactions or state.has_begun:
             return self.execute_together(statements)
         statements = [*state.unsent[1:], *statements]  # without BEGIN
         state.unsent = []
@@ -418,7 +468,8 @@ class DirectPostgresql(Postgresql):
 
     def _execute_all(self, statements: Sequence[Statement]) -> Any:
         """Run statements. PostgreSQL keeps the plans of those that find rows by key."""
-        connection = self._state.conn
+        state = self._state
+        connection = state.conn
         if not isinstance(connection, AsynchronousConnection):
             return super()._execute_all(statements)
         try:
@@ -427,7 +478,7 @@ class DirectPostgresql(Postgresql):
             if sql_state(error) not in PLAN_LOST:
                 raise
             connection.kept_plans.clear()
-            if self.in_transaction() and self._state.has_begun:
+            if state.transactions and state.has_begun:
                 if statements[0] is not self._BEGIN[0]:
                     raise
                 # They are the first ones of the transaction, so nothing else is undone.
@@ -436,12 +487,13 @@ class DirectPostgresql(Postgresql):
 
     def _execute_by_plans(self, connection: AsynchronousConnection, statements: Sequence[Statement]) -> Any:
         kept = connection.kept_plans
-        new = {each.sql for each in statements if each.by_key and each.sql not in kept}
-        if new:
+        try:
+            texts = [kept[each.sql] if each.by_key else each.sql for each in statements]
+        except KeyError:
+            new = {each.sql for each in statements if each.by_key} - kept.keys()
             self._keep_plans(kept, [_plan_of(sql) for sql in new])
-        return self._execute_texts(
-            [kept[each.sql] if each.by_key else each.sql for each in statements], statements
-        )
+            return self._execute_by_plans(connection, statements)
+        return self._execute_texts(texts, statements)
 
     def _keep_plans(self, kept: dict[str, str], new: Sequence[_Plan]) -> None:
         # Alone, because PostgreSQL keeps a plan even if a later statement fails.

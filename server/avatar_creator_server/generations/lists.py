@@ -141,7 +141,7 @@ def _query(form: _Form) -> CompiledQuery[Generation]:
     # The database reads the first of each state and reason in order, because no single range of an index has
     # them all.
     parts = [
-        _in_order(_matching(row.select(row.id), form, *part), form).alias(f"part_{number}")
+        _in_order(_matching(row.select(row.id), form, *part), form, part[0]).alias(f"part_{number}")
         for number, part in enumerate(form.parts)
     ]
     branches: list[Any] = [row.select(SQL("id")).from_(part) for part in parts]
@@ -186,6 +186,10 @@ def _conditions(form: _Form) -> list[Any]:
     return found
 
 
-def _in_order(query: Any, form: _Form) -> Any:
-    place = AvatarGeneration.id
+def _in_order(query: Any, form: _Form, state: int | None = None) -> Any:
+    place: Any = AvatarGeneration.id
+    if state is not None and form.sees_all and form.oldest_first and not form.states[state]:
+        # The oldest unfinished generations are near the end of the ids: by their index, PostgreSQL would read
+        # all that have ended before them.
+        place = fn.COALESCE(place, "")
     return query.order_by(place if form.oldest_first else place.desc()).limit(parameter("limit"))

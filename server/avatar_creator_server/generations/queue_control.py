@@ -11,7 +11,7 @@ from peewee import fn
 
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, QueuePause, least_id
-from avatar_creator_server.database.models.states import GenerationState
+from avatar_creator_server.database.models.generation import has_failed_since
 from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.generations.pauses import Pause, read_pauses
 from avatar_creator_server.generations.queue_metrics import QueueFigures, read_queue_figures
@@ -139,9 +139,6 @@ class QueueControl:
 def _read_failures(now: datetime) -> list[tuple[str, int]]:
     row, number = AvatarGeneration, fn.COUNT(AvatarGeneration.id)
     failed: Any = row.select(row.error_reason, number).where(
-        row.due_time.is_null(),
-        row.state == GenerationState.FAILED,
-        row.id >= least_id(now, -_CREATED_SINCE),
-        row.end_time > now - _FAILED_SINCE,
+        has_failed_since(row, least_id(now, -_CREATED_SINCE)), row.end_time > now - _FAILED_SINCE
     )
     return list(failed.group_by(row.error_reason).order_by(number.desc(), row.error_reason).tuples())

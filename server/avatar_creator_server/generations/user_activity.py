@@ -18,6 +18,7 @@ from avatar_creator_server.database.models import (
     UserStatistics,
     least_id,
 )
+from avatar_creator_server.database.models.generation import has_failed_since
 from avatar_creator_server.database.models.states import GenerationState
 from avatar_creator_server.shared.paging import Page, Pager
 
@@ -145,7 +146,10 @@ def _numbers(order: UserOrder, since: datetime, users: Sequence[str] | None) -> 
         case UserOrder.QUEUE_DEPTH:
             return query.where(UserQueue.head_id.is_null(False))
         case UserOrder.FAILURES:
-            created = (row.id >= least_id(since, -DEFAULT_PERIOD)) & (row.create_time >= since)
-            return query.where(row.state == GenerationState.FAILED, row.due_time.is_null(), created)
+            first_id = least_id(since, -DEFAULT_PERIOD)
+            # The index that fits has the users first, or does not have them.
+            of_users = (row.state == GenerationState.FAILED) & row.due_time.is_null() & (row.id >= first_id)
+            failed = has_failed_since(row, first_id) if users is None else of_users
+            return query.where(failed, row.create_time >= since)
         case UserOrder.SPENDING:
             return query.where(DailySpend.day >= since.astimezone(UTC).date().isoformat())

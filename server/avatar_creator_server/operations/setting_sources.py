@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +17,8 @@ Source = Literal["environment", "default"]
 
 _STORAGE_PREFIX = "AWS_"
 """Beginning of the variables that the storage library reads itself."""
+_PARAMETERS = re.compile("[?#]")
+_MAY_BE_SECRET = re.compile("[@?#]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +49,25 @@ def used_settings(settings: Settings | None, environment: Mapping[str, str]) -> 
         is_secret = is_secret_name(name) or isinstance(default, SecretStr)
         if name in given:
             is_hidden = is_secret or settings is None
-            used.append(UsedSetting(name, HIDDEN if is_hidden else str(value), "environment"))
+            used.append(UsedSetting(name, HIDDEN if is_hidden else _place(str(value)), "environment"))
         else:
             used.append(UsedSetting(name, "" if is_secret or value is None else str(value), "default"))
     return used + [
-        UsedSetting(name, HIDDEN if is_secret_name(name) else value, "environment")
+        # Nothing has checked these, so credentials in a URL may have any form.
+        UsedSetting(
+            name, HIDDEN if is_secret_name(name) or _MAY_BE_SECRET.search(value) else value, "environment"
+        )
         for name, value in sorted(given.items())
         if name.startswith(_STORAGE_PREFIX)
     ]
+
+
+def _place(value: str) -> str:
+    """Return a checked URL without its credentials and parameters; any other value as it is."""
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        return value
+    return scheme + separator + _PARAMETERS.split(rest, maxsplit=1)[0].rpartition("@")[2]
 
 
 def describe_sources(settings: Settings | None, environment: Mapping[str, str]) -> CheckResult:

@@ -163,7 +163,10 @@ class AsyncGenerationGroup:
 
     @property
     def id(self) -> str:
-        """Id of the group, which is that of its first generation. `list` and `watch_many` accept it."""
+        """Id of the group, which is that of its first generation.
+
+        `list` and `watch_many` accept it as `group_id` if the group has more than one generation.
+        """
         return self._handles[0].id
 
     def __len__(self) -> int:

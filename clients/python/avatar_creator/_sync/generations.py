@@ -52,7 +52,8 @@ class Generations(Namespace):
             project: Project that gets the avatar, or its id.
             prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset`.
             request_id: UUID of this logical call; None creates one.
-            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+            timeout: Seconds for the call and the uploads of references together; None uses the client's
+                `timeout` for the call and its `transfer_timeout` for each upload.
             **parameters: Size, seed, persona and other options; see `GenerationParameters`.
 
         Returns:
@@ -103,7 +104,8 @@ class Generations(Namespace):
             prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset`.
             count: Number of generations, 1 to 8. The service starts all of them or none.
             request_id: UUID of this logical call; None creates one.
-            timeout: Seconds for all attempts together; None uses the client's `timeout`.
+            timeout: Seconds for the call and the uploads of references together; None uses the client's
+                `timeout` for the call and its `transfer_timeout` for each upload.
             **parameters: Size, first seed, persona and other options; see `GenerationParameters`.
 
         Returns:

@@ -147,7 +147,7 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
         self, request: pb.DownloadImageRequest, context: Context
     ) -> None:
         validate(request)
-        async with self._transfers.download(current_caller().user_id, context) as pace:
+        async with self._transfers.download(current_caller().user_id) as pace:
             file, chunks = await self._avatars.open_image(
                 privileged_caller(request),
                 request.avatar_id,

@@ -70,6 +70,16 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
             raise NotFoundError("health service", request.service[:_MAX_NAME_CHARACTERS_IN_ERROR])
         return health_pb2.HealthCheckResponse(status=self._statuses[request.service])
 
+    async def List(
+        self, request: health_pb2.HealthListRequest, context: Context
+    ) -> health_pb2.HealthListResponse:
+        """Return the statuses of all names."""
+        return health_pb2.HealthListResponse(
+            statuses={
+                name: health_pb2.HealthCheckResponse(status=status) for name, status in self._statuses.items()
+            }
+        )
+
     async def Watch(
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:

@@ -13,6 +13,7 @@ from peewee import (
     IntegerField,
     JSONField,
     TextField,
+    Tuple,
 )
 
 from avatar_creator_server.database.models.base import BaseModel, IdField, UtcDateTimeField
@@ -121,6 +122,22 @@ def is_delayed(row: Any) -> Any:
 def is_running(row: Any) -> Any:
     """Return the condition that a worker runs a generation, or has been lost while it did."""
     return _is_unfinished(row, GenerationState.PROCESSING)
+
+
+def has_failed_since(row: Any, first_id: str) -> Any:
+    """Return the condition that a generation has failed, and has this id or a later one.
+
+    PostgreSQL reads the index of the ended ones for it. By the ids alone, it would read all waiting
+    generations too.
+
+    Args:
+        row: `AvatarGeneration` or an alias of it.
+        first_id: The id.
+    """
+    failed = SQL(f"'{GenerationState.FAILED}'")
+    return (
+        row.due_time.is_null() & (row.state == failed) & (Tuple(row.state, row.id) >= Tuple(failed, first_id))
+    )
 
 
 def _is_unfinished(row: Any, state: GenerationState) -> Any:
