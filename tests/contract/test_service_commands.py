@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -69,7 +70,9 @@ def test_servers_and_workers_log_the_version_when_they_are_ready(shared_deployme
 def test_migrating_twice_applies_each_migration_once(run: RunWithSettings, empty_database: str) -> None:
     first = run("migrate", DATABASE_URL=empty_database)
     second = run("migrate", DATABASE_URL=empty_database)
+    third = run("migrate", "--json", DATABASE_URL=empty_database)
 
+    assert json.loads(third.stdout) == {"applied": []}
     assert (first.returncode, second.returncode) == (0, 0)
     assert "applied 0001_initial" in printed(first)
     assert "applied 0001_initial" not in printed(second)
@@ -157,7 +160,7 @@ def test_an_embedded_service_generates_a_secret_and_accepts_its_tokens(tmp_path:
         secret_file = deployment.data_path / "jwt-secret"
         secret = secret_file.read_text().strip()
         deployment.start()
-        second = deployment.run_command("token", "--user", "sarah", "--expires-in", "60")
+        second = deployment.run_command("token", "--user", "sarah", "--expires-in", "60", "--json")
 
         assert f"no service has run in {deployment.data_path}" in first.stderr
         assert second.stderr == ""
@@ -166,7 +169,8 @@ def test_an_embedded_service_generates_a_secret_and_accepts_its_tokens(tmp_path:
         assert secret_file.read_text().strip() == secret
         for finished in (first, second):
             assert finished.returncode == 0, printed(finished)
-            with Calls(deployment.target, finished.stdout.strip()) as calls:
+        for token in (first.stdout.strip(), json.loads(second.stdout)["token"]):
+            with Calls(deployment.target, token) as calls:
                 assert calls.create_project().user_id == "sarah"
     finally:
         deployment.close()

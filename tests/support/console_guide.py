@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 ADDRESS = "localhost:50051"
 """The server's address in the guides."""
 
-_SESSION_SECONDS = 120.0
+_SESSION_SECONDS = 240.0
 _STATUS_MARK = "~~~ exit status"
 _PATTERNS = {
     "time": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?Z?",

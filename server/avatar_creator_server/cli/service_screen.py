@@ -135,8 +135,7 @@ def _workers(shown: Snapshot, lines: int | None) -> list[RenderableType]:
     parts: list[RenderableType] = []
     left = lines
     for number, worker in enumerate(workers):
-        attempts = sorted(worker.running, key=lambda attempt: attempt.start_time)
-        needed = 1 + len(attempts)
+        needed = 1 + len(worker.running)
         others = len(workers) - number
         # The last line may have to count the others.
         if left is not None and needed > left - (others > 1):
@@ -147,10 +146,14 @@ def _workers(shown: Snapshot, lines: int | None) -> list[RenderableType]:
             break
         if left is not None:
             left -= needed
-        parts.append(_worker(worker, shown.time))
-        if attempts:
-            parts.append(_attempts(attempts, shown.time))
+        parts += running_work(worker, shown.time)
     return parts
+
+
+def running_work(worker: Worker, now: datetime) -> list[RenderableType]:
+    """Return a worker with its attempts, oldest first, on a line each."""
+    attempts = sorted(worker.running, key=lambda attempt: attempt.start_time)
+    return [_worker(worker, now), *([_attempts(attempts, now)] if attempts else [])]
 
 
 def _first_start(worker: Worker) -> datetime:

@@ -202,7 +202,7 @@ def open_session(
 
 
 def client_command(
-    commands: typer.Typer, name: str, *, example: str, panel: str = PANEL
+    commands: typer.Typer, name: str, *, example: str, panel: str | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function that takes a `Session` first. Its command has the options of `open_session` too.
 
@@ -212,7 +212,7 @@ def client_command(
         commands: The commands to which to add it.
         name: Name of the command.
         example: A command line that `--help` shows, without `avatar-creator`.
-        panel: Heading of the command in `--help`.
+        panel: Heading of a command that is in no group, in `--help`.
     """
 
     def register(run: Callable[..., None]) -> Callable[..., None]:

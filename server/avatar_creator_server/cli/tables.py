@@ -42,20 +42,24 @@ from avatar_creator_server.cli.format import (
     moderation_label,
     printable,
 )
+from avatar_creator_server.cli.service_screen import running_work
 
 _ID_WIDTH = 36
 _MIN_NAME_WIDTH = 12
 _MIN_SHORT_WIDTH = 8
+_WIDE = 110
+"""Columns in which a generation has room for all its facts."""
 
 
 def projects(listed: Sequence[Project], *, with_users: bool = False) -> Table:
     """Return a table with one line for each project; with users, for lists of other people's."""
+    now = datetime.now(UTC)
     table = _table(
         _id_column(),
-        *_user_columns(with_users),
+        *([_user_column()] if with_users else []),
         _name_column(),
         _number_column("avatars"),
-        _text_column("created"),
+        _number_column("age") if with_users else _text_column("created"),
     )
     for project in listed:
         table.add_row(
@@ -63,7 +67,7 @@ def projects(listed: Sequence[Project], *, with_users: bool = False) -> Table:
             *([_shortened(project.user_id)] if with_users else []),
             _shortened(project.name),
             str(project.avatar_count),
-            local_time(project.create_time),
+            age(project.create_time, now) if with_users else local_time(project.create_time),
         )
     return table
 
@@ -71,16 +75,17 @@ def projects(listed: Sequence[Project], *, with_users: bool = False) -> Table:
 def avatars(listed: Sequence[Avatar], *, with_users: bool = False) -> Table:
     """Return a table with one line for each avatar. Flagged pictures have a column of their own.
 
-    Lists of other people's avatars have a column for the users.
+    Lists of other people's avatars have the users in place of the sources.
     """
+    now = datetime.now(UTC)
     verdicts = [moderation_label(avatar) for avatar in listed]
     table = _table(
         _id_column(),
-        *_user_columns(with_users),
+        *([_user_column()] if with_users else []),
         _name_column(),
-        _text_column("source"),
+        *([] if with_users else [_text_column("source")]),
         _number_column("uses"),
-        _text_column("created"),
+        _number_column("age") if with_users else _text_column("created"),
     )
     if any(verdicts):
         table.add_column("moderation", no_wrap=True)
@@ -89,9 +94,9 @@ def avatars(listed: Sequence[Avatar], *, with_users: bool = False) -> Table:
             printable(avatar.id),
             *([_shortened(avatar.user_id)] if with_users else []),
             _shortened(avatar.name),
-            label(avatar.source_type),
+            *([] if with_users else [label(avatar.source_type)]),
             str(avatar.usage_count),
-            local_time(avatar.create_time),
+            age(avatar.create_time, now) if with_users else local_time(avatar.create_time),
             *([verdict] if any(verdicts) else []),
         )
     return table
@@ -121,26 +126,35 @@ def avatar(shown: Avatar) -> Table:
     )
 
 
-def generations(listed: Sequence[Generation], *, with_users: bool) -> Table:
-    """Return a table with one line for each generation; with users, for lists of other people's."""
+def generations(listed: Sequence[Generation], *, with_users: bool, columns: int) -> Table:
+    """Return a table with one line for each generation.
+
+    Args:
+        listed: The generations.
+        with_users: True for lists of other people's generations.
+        columns: Width of the output, which decides whether the names of the avatars fit.
+    """
     now = datetime.now(UTC)
     reasons = any(generation.error for generation in listed)
+    names = columns >= _WIDE or not (reasons or with_users)
+    # In a narrow terminal only users, reasons and names shrink; a long reason then takes several lines.
     table = _table(
         _id_column(),
         _text_column("state"),
         _number_column("age"),
-        *_user_columns(with_users),
-        *([_short_column("reason")] if reasons else []),
-        Column("name", no_wrap=True),
+        *([_user_column()] if with_users else []),
+        *([Column("reason", min_width=_MIN_SHORT_WIDTH)] if reasons else []),
+        *([Column("name", min_width=_MIN_SHORT_WIDTH)] if names else []),
     )
     for each in listed:
+        reason = Text(printable(each.error.reason if each.error else ""), overflow="fold")
         table.add_row(
             printable(each.id),
             label(each.state if each.ended else each.stage),
             age(each.create_time, now),
             *([_shortened(each.user_id)] if with_users else []),
-            *([_shortened(each.error.reason if each.error else "")] if reasons else []),
-            _shortened(each.avatar_name),
+            *([reason] if reasons else []),
+            *([_shortened(each.avatar_name)] if names else []),
         )
     return table
 
@@ -352,48 +366,31 @@ def personas(listed: Sequence[PersonaExample]) -> Table:
 
 
 def workers(listed: Sequence[Worker]) -> Group:
-    """Return a table with one line for each worker, and one for each attempt that it runs."""
+    """Return a table with one line for each worker, and then what each of them runs."""
+    now = datetime.now(UTC)
     table = _table(
-        _text_column("worker"),
-        "state",
+        Column("worker", min_width=_MIN_NAME_WIDTH),
+        _text_column("state"),
         _number_column("slots"),
-        "provider",
-        "version",
-        _text_column("started"),
-        _text_column("last seen"),
-        _text_column("drained"),
-    )
-    running = _table(
-        _text_column("worker"),
-        _text_column("generation"),
-        _text_column("user"),
-        _number_column("attempt"),
-        _text_column("stage"),
-        _number_column("progress"),
-        _text_column("since"),
+        _text_column("provider"),
+        _text_column("version"),
+        _number_column("up"),
+        _number_column("seen"),
+        _number_column("drained"),
     )
     for worker in listed:
         table.add_row(
-            printable(worker.name),
+            Text(printable(worker.name), overflow="fold"),
             label(worker.state),
             str(worker.slots),
             printable(worker.provider),
             printable(worker.version),
-            local_time(worker.start_time),
-            local_time(worker.last_seen_time),
-            local_time(worker.drain_time),
+            age(worker.start_time, now),
+            age(worker.last_seen_time, now),
+            age(worker.drain_time, now),
         )
-        for attempt in worker.running:
-            running.add_row(
-                printable(worker.name),
-                printable(attempt.generation_id),
-                printable(attempt.user_id),
-                str(attempt.attempt_number),
-                label(attempt.stage),
-                f"{attempt.progress_percent} %",
-                local_time(attempt.start_time),
-            )
-    return Group(table, "", running) if running.row_count else Group(table)
+    running = [part for worker in listed if worker.running for part in running_work(worker, now)]
+    return Group(table, *(["", *running] if running else []))
 
 
 def queue(shown: Queue) -> Group:
@@ -538,15 +535,11 @@ def _id_column() -> Column:
 
 def _name_column() -> Column:
     # In a narrow terminal only this column shrinks. Without a minimum it would disappear.
-    return Column("name", no_wrap=True, min_width=_MIN_NAME_WIDTH)
+    return Column("name", min_width=_MIN_NAME_WIDTH)
 
 
-def _user_columns(with_users: bool) -> list[Column]:
-    return [_short_column("user")] if with_users else []
-
-
-def _short_column(name: str) -> Column:
-    return Column(name, no_wrap=True, min_width=_MIN_SHORT_WIDTH)
+def _user_column() -> Column:
+    return Column("user", min_width=_MIN_SHORT_WIDTH)
 
 
 def _text_column(name: str) -> Column:

@@ -14,7 +14,7 @@ from avatar_creator_server.cli.options import Force, Watch
 from avatar_creator_server.cli.output_paths import numbered_paths, require_new_file
 from avatar_creator_server.cli.person_options import PersonOptions
 from avatar_creator_server.cli.progress import report
-from avatar_creator_server.cli.session import Session, client_command
+from avatar_creator_server.cli.session import PANEL, Session, client_command
 from avatar_creator_server.cli.words import word_option
 
 _DEFAULT_PROJECT = "Avatars"
@@ -37,6 +37,7 @@ Side = Annotated[
     commands,
     "generate",
     example='generate "reading a book in the garden" --gender female --hair-style curly --to portrait.png',
+    panel=PANEL,
 )
 def generate(
     session: Session,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Annotated
 
 import typer
@@ -76,7 +77,11 @@ def list_generations(
         page_size=min(limit + 1, LARGEST_PAGE),
     )
     session.print_first(
-        generations, limit, lambda listed: tables.generations(listed, with_users=bool(filters.user))
+        generations,
+        limit,
+        lambda listed: tables.generations(
+            listed, with_users=bool(filters.user), columns=session.output.width
+        ),
     )
 
 
@@ -173,8 +178,8 @@ def retry(
         result = session.client.operations.bulk_retry(**filters.arguments(), dry_run=dry_run, max_count=most)
     else:
         chosen = filters if filters.state else replace(filters, state=[GenerationState.FAILED])
-        retried = _retried(session, chosen)
-        found, has_more = _matching(session, chosen, _RETRYABLE, most, lambda each: each.id not in retried)
+        retried = cache(lambda: _retried(session, chosen))  # asked only if a generation matches
+        found, has_more = _matching(session, chosen, _RETRYABLE, most, lambda each: each.id not in retried())
         result = _bulk(found, has_more, dry_run, retry_one)
     _print_bulk(session, result, "retry", dry_run=dry_run)
 

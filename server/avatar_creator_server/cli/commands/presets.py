@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from avatar_creator_server.cli import tables
-from avatar_creator_server.cli.session import LARGEST_PAGE, Session, client_command
+from avatar_creator_server.cli.session import LARGEST_PAGE, PANEL, Session, client_command
 
 commands = typer.Typer()
 
 Category = Annotated[str, typer.Option(metavar="CATEGORY", help="List only this category.")]
 
 
-@client_command(commands, "presets", example="presets --category business")
+@client_command(commands, "presets", example="presets --category business", panel=PANEL)
 def presets(
     session: Session,
     category: Category = "",
@@ -28,7 +28,7 @@ def presets(
     session.print_list(list(found), tables.presets)
 
 
-@client_command(commands, "personas", example="personas --category education")
+@client_command(commands, "personas", example="personas --category education", panel=PANEL)
 def personas(session: Session, category: Category = "") -> None:
     """List the persona examples that `generate` can start from, most used first."""
     found = session.client.personas.list(category=category, page_size=LARGEST_PAGE)

@@ -13,14 +13,14 @@ from avatar_creator_server.cli.format import label
 from avatar_creator_server.cli.options import Force, Watch
 from avatar_creator_server.cli.output_paths import require_new_file
 from avatar_creator_server.cli.progress import report
-from avatar_creator_server.cli.session import Session, client_command
+from avatar_creator_server.cli.session import PANEL, Session, client_command
 
 commands = typer.Typer()
 
 GenerationId = Annotated[str, typer.Argument(metavar="GENERATION_ID", help="The generation's id.")]
 
 
-@client_command(commands, "recipe", example="recipe 01a204d9-6a10-7d3f-b9d4-6c1c2f0e9a55")
+@client_command(commands, "recipe", example="recipe 01a204d9-6a10-7d3f-b9d4-6c1c2f0e9a55", panel=PANEL)
 def recipe(session: Session, generation_id: GenerationId) -> None:
     """Show how the picture of a generation was made: model, seed, prompt and options."""
     found = session.client.generations.recipe(generation_id)
@@ -35,7 +35,7 @@ def recipe(session: Session, generation_id: GenerationId) -> None:
     session.print_result(found, tables.recipe)
 
 
-@client_command(commands, "reproduce", example="reproduce 01a204d9-… --watch")
+@client_command(commands, "reproduce", example="reproduce 01a204d9-… --watch", panel=PANEL)
 def reproduce(
     session: Session,
     generation_id: GenerationId,

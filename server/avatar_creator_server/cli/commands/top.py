@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -55,7 +56,7 @@ def top(
         pressed_keys() as wait_for_key,
         Live(console=session.output, screen=True, auto_refresh=False) as live,
     ):
-        hint = f"every {interval:g} s, q ends"
+        hint = f"every {interval:g} s, {'q' if sys.stdin.isatty() else 'Ctrl-C'} ends"
         while True:
             shown = screen(
                 snapshot, server=session.server, hint=hint, problem=problem, console=session.output

@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from avatar_creator import Stats
 from avatar_creator_server.cli import tables
 from avatar_creator_server.cli.options import User
-from avatar_creator_server.cli.session import LARGEST_PAGE, Result, Session, client_command
+from avatar_creator_server.cli.session import LARGEST_PAGE, PANEL, Result, Session, client_command
 
 commands = typer.Typer()
 group = typer.Typer(help="Show and record the uses of an avatar by apps.", no_args_is_help=True)
@@ -101,7 +101,7 @@ def record_usage(
     )
 
 
-@client_command(commands, "stats", example="stats")
+@client_command(commands, "stats", example="stats", panel=PANEL)
 def stats(session: Session, user: User = "") -> None:
     """Show the totals of your avatars and generations, and your spending by day and app."""
     session.print_result(session.client.usage.stats(user_id=user), _totals_and_spending)
