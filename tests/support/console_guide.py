@@ -96,6 +96,7 @@ def run_session(
         timeout=_SESSION_SECONDS,
         directory=deployment.directory,
         environment={
+            "LISTEN_ADDRESS": deployment.target,
             **deployment.settings,
             "PATH": os.pathsep.join([*map(str, programs), os.environ["PATH"]]),
             "PYTHONPATH": os.pathsep.join(

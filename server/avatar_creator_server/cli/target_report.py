@@ -32,7 +32,7 @@ _OPS_TOKEN = (
 )
 _PARTS = {
     "provider": (
-        "the provider accepts the service's key",
+        "the provider does not refuse the service; no key was tested",
         "the provider refuses the service's key, or its credit is used up",
         "fix the API key or top up the credit; `avatar-creator doctor` with the server's settings says more",
     ),
