@@ -104,7 +104,7 @@ def test_the_settings_are_refused_with_one_sentence(trials: dict[str, dict[str, 
     assert CANARY not in message + doctor.output + worker.errors
     assert re.search(_PYTHON, message) is None
     refused = [check for check in checks_of(doctor.output).values() if check.result == "failed"]
-    assert [message in (check.message, check.found) for check in refused] == [True], doctor.output
+    assert any(message in (check.message, check.found) for check in refused), doctor.output
     assert (doctor.code, doctor.errors) == (1, "")
     if case.worker == "works":
         assert (worker.ready, worker.code) == (True, 0), worker.errors
