@@ -17,6 +17,7 @@ from avatar_creator import (
     DeadlineExceededError,
     InvalidArgumentError,
     NotFoundError,
+    RequestEvent,
     Resource,
     UnauthenticatedError,
     UnavailableError,
@@ -171,6 +172,16 @@ class TestOneGeneration:
         assert next(states).revision == 1
         time.now += 3600
         assert next(states).revision == 2
+
+    def test_a_quiet_watch_outlives_a_proxy_that_cuts_it_every_minute(
+        self, connect: Connector, server: ScriptedServer, time: FakeTime
+    ) -> None:
+        def a_minute_passes(_: RequestEvent) -> None:
+            time.now += 60.0
+
+        client = connect(server.target, on_request=a_minute_passes)
+        server.script("WatchGeneration", [one(1), LOST], *[[LOST]] * 4, [one(2, COMPLETED)])
+        assert revisions(client.generations.watch("g1", reconnect_for=60.0)) == [1, 2]
 
     def test_a_watch_continues_with_a_fresh_token_each_time_one_expires(
         self, connect: Connector, server: ScriptedServer

@@ -23,6 +23,10 @@ T = TypeVar("T")
 _ACCEPTED_SECONDS = 1.0
 """Age in seconds from which an expired token counts as accepted before it expired."""
 
+_CONNECTED_SECONDS = 25.0
+"""Age in seconds from which a call without messages counts as connected before it failed. gRPC gives up a connection
+after 20 seconds. Source: gRPC's "Connection Backoff Protocol", `MIN_CONNECT_TIMEOUT`."""
+
 _PASSING_LIMITS = frozenset({"TRANSFER_LIMIT", "DATABASE_LIMIT", "CALL_LIMIT"})
 """Reasons of RESOURCE_EXHAUSTED for a limit of calls at the same time, ending within seconds."""
 
@@ -205,6 +209,9 @@ class Reconnects:
                 self.progressed()
         elif not _is_passing(error):
             raise error
+        if now - self._connect_time >= _CONNECTED_SECONDS:
+            # A proxy may cut a watch without news, again and again.
+            self.progressed()
         if self._failing_since is None:
             self._failing_since = now
         if now - self._failing_since >= self._reconnect_for:
