@@ -24,8 +24,8 @@ _ACCEPTED_SECONDS = 1.0
 """Age in seconds from which an expired token counts as accepted before it expired."""
 
 _CONNECTED_SECONDS = 25.0
-"""Age in seconds from which a call without messages counts as connected before it failed. gRPC gives up a connection
-after 20 seconds. Source: gRPC's "Connection Backoff Protocol", `MIN_CONNECT_TIMEOUT`."""
+"""Age in seconds from which a call without messages counts as connected before it failed. gRPC gives up a
+connection after 20 seconds. Source: gRPC's "Connection Backoff Protocol", `MIN_CONNECT_TIMEOUT`."""
 
 _PASSING_LIMITS = frozenset({"TRANSFER_LIMIT", "DATABASE_LIMIT", "CALL_LIMIT"})
 """Reasons of RESOURCE_EXHAUSTED for a limit of calls at the same time, ending within seconds."""
