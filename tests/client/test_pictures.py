@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from PIL import Image as Pillow
 
 from avatar_creator import DataLossError, InvalidArgumentError
 from avatar_creator.pictures import CHUNK_BYTES
@@ -178,11 +179,10 @@ class TestReference:
 
     @pytest.mark.parametrize("mode", ["RGB", "CMYK"])
     def test_an_image_of_pillow_is_sent_as_png(self, mode: str, client: Any, server: ScriptedServer) -> None:
-        pillow = pytest.importorskip("PIL.Image")
         self.script(server)
-        image = pillow.new(mode, (20, 10))
+        image = Pillow.new(mode, (20, 10))
         client.generations.create("p1", "older", reference=image)
-        sent = pillow.open(BytesIO(b"".join(chunks_of(server.received("UploadAvatar")[0]))))
+        sent = Pillow.open(BytesIO(b"".join(chunks_of(server.received("UploadAvatar")[0]))))
         assert (sent.format, sent.size, sent.mode) == ("PNG", (20, 10), "RGB")
 
     def test_nothing_is_uploaded_for_a_call_that_is_wrong(self, client: Any, server: ScriptedServer) -> None:
