@@ -82,9 +82,13 @@ def test_servers_and_workers_report_all_metrics_of_the_dashboard_and_alerts(
         assert list(watch)[-1].state == COMPLETED
         wait_until(lambda: value(scraped(of_server), "watches") == 0)
 
+    with distributed.client("olga", role="ops") as operator:
+        operator.operations.drain_worker(next(operator.operations.list_workers()))
+        operator.operations.pause_queue()
     after, worker = scraped(of_server), scraped(of_worker)
     assert value(after, "queue_depth", priority="normal", state="due") == 0
     assert (value(after, "live_workers"), value(after, "lost_workers")) == (1, 0)
+    assert (value(after, "draining_workers"), value(after, "pauses")) == (1, 1)
     assert value(worker, "attempts_total", outcome="succeeded", reason="") == 1
     assert value(worker, "attempt_seconds_count", outcome="succeeded") == 1
     assert value(worker, "queue_wait_seconds_count", priority="normal") == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -19,9 +20,10 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models.states import PRIORITIES
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
+from avatar_creator_server.generations.pauses import read_pauses
 from avatar_creator_server.generations.queue_metrics import QueueFigures, read_queue_figures
 from avatar_creator_server.generations.queue_positions import LONG_QUEUE, MAX_AGE_SECONDS
-from avatar_creator_server.generations.workers import WorkerRecord, Workers
+from avatar_creator_server.generations.workers import WorkerRecord, Workers, WorkerState
 from avatar_creator_server.operations.listening import listen_error, require_own_address
 from avatar_creator_server.settings import SettingsError, system_reason
 
@@ -33,6 +35,16 @@ _ANSWER_SECONDS = 3.0
 _DATABASE_UP = "1 if the database answered, else 0."
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """Values of one look at the database."""
+
+    figures: QueueFigures
+    open_circuits: int
+    workers: list[WorkerRecord]
+    pauses: int
+
+
 class QueueCollector(Collector):
     """Metrics of the queue, read from the database at each scrape. Every server reports the same values."""
 
@@ -41,7 +53,7 @@ class QueueCollector(Collector):
         self._circuit_breakers = circuit_breakers
         self._workers = workers
         self._reading = threading.Lock()
-        self._last: tuple[float, tuple[QueueFigures, int, list[WorkerRecord]]] | None = None
+        self._last: tuple[float, _Shared] | None = None
 
     def describe(self) -> list[Metric]:
         """Return nothing, so that registering this collector does not wait for the database."""
@@ -50,11 +62,12 @@ class QueueCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Read the metrics; if the database does not answer, yield only `database_up` as 0."""
         try:
-            figures, open_circuit_breakers, workers = self._read_shared()
+            shared = self._read_shared()
         except (AvatarCreatorError, PeeweeException, TimeoutError) as error:
             log.warning("queue_read_failed", error=repr(error))
             yield _gauge("database_up", _DATABASE_UP, 0)
             return
+        figures = shared.figures
         yield _gauge("database_up", _DATABASE_UP, 1)
         depth = GaugeMetricFamily(
             "avatar_creator_queue_depth",
@@ -95,33 +108,41 @@ class QueueCollector(Collector):
         yield _gauge(
             "open_circuits",
             "Routes with an open circuit breaker, because their provider refuses the service.",
-            open_circuit_breakers,
+            shared.open_circuits,
         )
-        lost_workers = sum(worker.lost for worker in workers)
-        yield _gauge("live_workers", "Workers that renew their row.", len(workers) - lost_workers)
+        states = [worker.state for worker in shared.workers]
+        lost_workers = states.count(WorkerState.LOST)
+        yield _gauge("live_workers", "Workers that renew their row.", len(states) - lost_workers)
+        yield _gauge(
+            "draining_workers",
+            "Live workers that claim nothing, because an operator drains them.",
+            states.count(WorkerState.DRAINING),
+        )
+        yield _gauge("pauses", "Pauses of the queue and of routes by operators.", shared.pauses)
         yield _gauge(
             "lost_workers",
             "Workers of the last day that stopped renewing their row without a clean stop.",
             lost_workers,
         )
 
-    def _read_shared(self) -> tuple[QueueFigures, int, list[WorkerRecord]]:
+    def _read_shared(self) -> _Shared:
         """Read the metrics; return the last ones if the queue is long and they are at most a second old."""
         with self._reading:
             if self._last is not None:
                 read_time, found = self._last
-                is_long = sum(found[0].depth.values()) > LONG_QUEUE
+                is_long = sum(found.figures.depth.values()) > LONG_QUEUE
                 if is_long and time.monotonic() - read_time <= MAX_AGE_SECONDS:
                     return found
             found = self._database.read_blocking(self._read, seconds=_ANSWER_SECONDS)
             self._last = time.monotonic(), found
             return found
 
-    def _read(self) -> tuple[QueueFigures, int, list[WorkerRecord]]:
-        return (
+    def _read(self) -> _Shared:
+        return _Shared(
             read_queue_figures(self._database),
             len(self._circuit_breakers.read_open()),
             self._workers.read_all(),
+            len(read_pauses()),
         )
 
 
