@@ -282,8 +282,35 @@ async def test_generations_are_cancelled_and_retried_in_bulk(office: Office) -> 
         assert {failure.error.reason for failure in over.failures} == {"GENERATION_LIMIT"}
 
     with pytest.raises(InvalidArgumentError) as refused:
-        await operations.bulk_cancel(user_id="", states=["failed"])
+        await operations.bulk_cancel(user_id="*", states=["failed"])
     assert {each.field for each in refused.value.field_violations} == {"filter.user_id", "filter.states[0]"}
+
+
+async def test_users_change_their_own_generations_in_bulk_without_the_role(office: Office) -> None:
+    async with office.service.client("sarah") as sarah:
+        hers = await sarah.generations.create(await sarah.projects.create("Others"), "a portrait")
+    own = [(await office.create_generation()).id for _ in range(2)]
+    with capture_logs() as logs:
+        first = await office.client.operations.bulk_cancel(max_count=1)
+        second = await office.client.operations.bulk_cancel(user_id=office.user)
+        retried = await office.client.operations.bulk_retry(states="cancelled", project=office.project_id)
+        for other in ("sarah", "-"):
+            for change in (office.client.operations.bulk_cancel, office.client.operations.bulk_retry):
+                with pytest.raises(PermissionDeniedError) as refused:
+                    await change(user_id=other)
+                assert refused.value.reason == "ROLE_REQUIRED"
+        assert _events(logs, "operation_requested") == []
+        nothing = await office.operator.operations.bulk_cancel()
+        of_project = await office.operator.operations.bulk_cancel(project=office.project_id)
+
+    assert (first.generation_ids, first.has_more) == ((own[0],), True)
+    assert second.generation_ids == (own[1],)
+    assert retried.generation_ids == tuple(own)
+    assert (nothing.generation_count, of_project.generation_ids) == (0, retried.retry_ids)
+    assert [each["request"] for each in _events(logs, "operation_requested")] == [
+        {"filter": {"project_id": office.project_id}}
+    ]
+    assert (await office.operator.generations.get(hers.id)).state == PENDING
 
 
 async def test_users_are_ranked_by_queue_failures_and_spending(office: Office) -> None:

@@ -12,7 +12,7 @@ from avatar_creator.v1 import operations_service_pb2 as pb
 from avatar_creator.v1 import operations_service_pb2_grpc as pb_grpc
 from avatar_creator.v1.error_reason_pb2 import ErrorReason
 from avatar_creator.v1.generation_pb2 import GenerationPriority, GenerationState
-from avatar_creator_server.api.access import log_operation, require_operator
+from avatar_creator_server.api.access import log_operation, require_operator, resolve_bulk_owner
 from avatar_creator_server.api.answers import fit
 from avatar_creator_server.api.context import Context
 from avatar_creator_server.api.validation import validate
@@ -21,7 +21,7 @@ from avatar_creator_server.core import Core
 from avatar_creator_server.errors import FieldViolation
 from avatar_creator_server.generations.lists import GenerationFilter
 from avatar_creator_server.generations.user_activity import UserOrder
-from avatar_creator_server.shared.caller import ALL_USERS, Caller
+from avatar_creator_server.shared.caller import Caller
 
 _DEFAULT_COUNT = 100
 _LISTED_IDS = 100
@@ -41,7 +41,7 @@ _LIMITS = {
 
 
 class OperationsService(pb_grpc.OperationsServiceServicer):
-    """Operation of the service, for callers with role ops."""
+    """Operation of the service, for callers with role ops. The bulk calls are for others too."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -90,10 +90,9 @@ class OperationsService(pb_grpc.OperationsServiceServicer):
     async def BulkCancelGenerations(
         self, request: pb.BulkCancelGenerationsRequest, context: Context
     ) -> pb.BulkCancelGenerationsResponse:
-        operator = _operator(request, *_violations_of_filter(request, _CANCELLABLE))
+        validate(request, *_violations_of_filter(request, _CANCELLABLE))
         result = await self._core.bulk_changes.cancel(
-            operator,
-            _owner(request.filter),
+            resolve_bulk_owner(request),
             _filter(request.filter, _CANCELLABLE),
             most=request.max_count or _DEFAULT_COUNT,
             dry_run=request.dry_run,
@@ -107,10 +106,9 @@ class OperationsService(pb_grpc.OperationsServiceServicer):
     async def BulkRetryGenerations(
         self, request: pb.BulkRetryGenerationsRequest, context: Context
     ) -> pb.BulkRetryGenerationsResponse:
-        operator = _operator(request, *_violations_of_filter(request, _RETRYABLE))
+        validate(request, *_violations_of_filter(request, _RETRYABLE))
         result = await self._core.bulk_changes.retry(
-            operator,
-            _owner(request.filter),
+            resolve_bulk_owner(request),
             _filter(request.filter, (GenerationState.GENERATION_STATE_FAILED,)),
             most=request.max_count or _DEFAULT_COUNT,
             dry_run=request.dry_run,
@@ -177,12 +175,6 @@ def _operator(request: Message, *violations: FieldViolation) -> Caller:
     return operator
 
 
-def _owner(message: operations_pb2.GenerationFilter) -> Caller:
-    """Return whose generations a filter selects, as a caller who finds them."""
-    everyone = message.user_id == ALL_USERS
-    return Caller("" if everyone else message.user_id, sees_all=everyone)
-
-
 def _filter(
     message: operations_pb2.GenerationFilter, default: tuple[GenerationState.ValueType, ...]
 ) -> GenerationFilter:
@@ -200,7 +192,7 @@ def _violations_of_filter(
     request: Any, allowed: tuple[GenerationState.ValueType, ...]
 ) -> Iterator[FieldViolation]:
     if not request.HasField("filter"):
-        yield FieldViolation("filter.user_id", f"must be a user id, or {ALL_USERS} for all users")
+        yield FieldViolation("filter", "must not be empty")
     for index, state in enumerate(request.filter.states):
         if state not in allowed and state in GenerationState.values() and state:
             words = " or ".join(mapping.word_of(GenerationState, each).upper() for each in allowed)
