@@ -116,7 +116,7 @@ def _resolve_owner(selection: Any) -> tuple[Caller, bool]:
     if selection.user_id not in ("", own.user_id):
         operator = _require_role("name another user in user_id")
         return operator if selection.user_id == ALL_USERS else Caller(selection.user_id), True
-    if identity.is_ops and not selection.user_id and getattr(selection, "project_id", ""):
+    if identity.is_ops and not selection.user_id and bool(getattr(selection, "project_id", "")):
         return Caller(own.user_id, sees_all=True), True
     return own, False
 

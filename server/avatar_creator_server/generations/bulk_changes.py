@@ -78,7 +78,7 @@ class BulkChanges:
     ) -> BulkResult:
         """Retry the oldest generations that match and have not been retried. Arguments as for `cancel`."""
 
-        async def retry(generation_id: str) -> Generation:
+        async def retry(generation_id: str) -> Generation | None:
             return await self._generations.retry_once(caller, generation_id)
 
         return await self._change(caller, replace(filters, not_retried=True), retry, most, dry_run)
@@ -87,7 +87,7 @@ class BulkChanges:
         self,
         caller: Caller,
         filters: GenerationFilter,
-        change: Callable[[str], Awaitable[Generation]],
+        change: Callable[[str], Awaitable[Generation | None]],
         most: int,
         dry_run: bool,
     ) -> BulkResult:
@@ -103,7 +103,9 @@ class BulkChanges:
                 result = await change(generation_id)
             except _OF_ONE_GENERATION as error:
                 failures.append(BulkFailure(generation_id, error.reason, error.message))
-            else:
+                continue
+            # None: another call has changed the generation since the selection.
+            if result is not None:
                 changed.append(generation_id)
                 results.append(result.id)
         return BulkResult(changed, results, failures, has_more)

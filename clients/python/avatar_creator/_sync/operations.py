@@ -159,10 +159,10 @@ class Operations(Namespace):
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
-            The generation, with the same id.
+            The generation, with the same id. A generation that is already due or runs is unchanged.
 
         Raises:
-            FailedPreconditionError: The generation is not pending.
+            FailedPreconditionError: The generation has ended.
             NotFoundError: The generation does not exist.
 
         Examples:

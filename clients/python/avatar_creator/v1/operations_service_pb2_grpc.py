@@ -171,9 +171,10 @@ class OperationsServiceServicer(object):
     def RetryNow(self, request, context):
         """Start the next attempt of a waiting generation now.
 
-        The generation keeps its id, and its watchers see it QUEUED. A generation that is already due is returned unchanged.
+        The generation keeps its id, and its watchers see it QUEUED. A generation that is already due or PROCESSING is
+        returned unchanged.
 
-        Errors: NOT_FOUND. FAILED_PRECONDITION, reason GENERATION_NOT_WAITING, if it is not PENDING.
+        Errors: NOT_FOUND. FAILED_PRECONDITION, reason GENERATION_NOT_WAITING, if it has ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

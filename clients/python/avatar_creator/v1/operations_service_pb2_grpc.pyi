@@ -70,9 +70,10 @@ class OperationsServiceStub:
     RetryNow: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.RetryNowRequest, _operations_service_pb2.RetryNowResponse]
     """Start the next attempt of a waiting generation now.
 
-    The generation keeps its id, and its watchers see it QUEUED. A generation that is already due is returned unchanged.
+    The generation keeps its id, and its watchers see it QUEUED. A generation that is already due or PROCESSING is
+    returned unchanged.
 
-    Errors: NOT_FOUND. FAILED_PRECONDITION, reason GENERATION_NOT_WAITING, if it is not PENDING.
+    Errors: NOT_FOUND. FAILED_PRECONDITION, reason GENERATION_NOT_WAITING, if it has ended.
     """
     BulkCancelGenerations: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.BulkCancelGenerationsRequest, _operations_service_pb2.BulkCancelGenerationsResponse]
     """Cancel the generations that match a filter, oldest first, up to a maximum number.
@@ -145,9 +146,10 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     RetryNow: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.RetryNowRequest, _operations_service_pb2.RetryNowResponse]  # type: ignore[assignment]
     """Start the next attempt of a waiting generation now.
 
-    The generation keeps its id, and its watchers see it QUEUED. A generation that is already due is returned unchanged.
+    The generation keeps its id, and its watchers see it QUEUED. A generation that is already due or PROCESSING is
+    returned unchanged.
 
-    Errors: NOT_FOUND. FAILED_PRECONDITION, reason GENERATION_NOT_WAITING, if it is not PENDING.
+    Errors: NOT_FOUND. FAILED_PRECONDITION, reason GENERATION_NOT_WAITING, if it has ended.
     """
     BulkCancelGenerations: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.BulkCancelGenerationsRequest, _operations_service_pb2.BulkCancelGenerationsResponse]  # type: ignore[assignment]
     """Cancel the generations that match a filter, oldest first, up to a maximum number.
@@ -259,9 +261,10 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_operations_service_pb2.RetryNowResponse, _abc.Awaitable[_operations_service_pb2.RetryNowResponse]]:
         """Start the next attempt of a waiting generation now.
 
-        The generation keeps its id, and its watchers see it QUEUED. A generation that is already due is returned unchanged.
+        The generation keeps its id, and its watchers see it QUEUED. A generation that is already due or PROCESSING is
+        returned unchanged.
 
-        Errors: NOT_FOUND. FAILED_PRECONDITION, reason GENERATION_NOT_WAITING, if it is not PENDING.
+        Errors: NOT_FOUND. FAILED_PRECONDITION, reason GENERATION_NOT_WAITING, if it has ended.
         """
 
     @_abc_1.abstractmethod
