@@ -874,6 +874,7 @@ LIMITS: list[Limits] = [
         (rpc, path, limits)
         for rpc, state in (("BulkCancelGenerations", 1), ("BulkRetryGenerations", 4))
         for path, limits in (
+            ("filter", ([{"filter": {}}], [{"filter": None}])),
             ("filter.user_id", optional_user_limits("filter.user_id")),
             (
                 "filter.project_id",
@@ -900,7 +901,7 @@ LIMITS: list[Limits] = [
         (rpc, "user_id", user_limits_of("user_id"))
         for rpc in ("GetUserLimits", "SetUserLimits", "ClearUserLimits")
     ),
-    ("SetUserLimits", "limits", ([], [{"limits": {}}])),
+    ("SetUserLimits", "limits", ([], [{"limits": {}}, {"limits": None}])),
     *(
         (
             "SetUserLimits",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.message import Message
@@ -10,8 +11,7 @@ from google.protobuf.message import Message
 from avatar_creator.v1 import operations_pb2
 from avatar_creator.v1 import operations_service_pb2 as pb
 from avatar_creator.v1 import operations_service_pb2_grpc as pb_grpc
-from avatar_creator.v1.error_reason_pb2 import ErrorReason
-from avatar_creator.v1.generation_pb2 import GenerationPriority, GenerationState
+from avatar_creator.v1.generation_pb2 import GenerationState
 from avatar_creator_server.api.access import log_operation, require_operator, resolve_bulk_owner
 from avatar_creator_server.api.answers import fit
 from avatar_creator_server.api.context import Context
@@ -149,7 +149,8 @@ class OperationsService(pb_grpc.OperationsServiceServicer):
             for field, name in _LIMITS.items()
             if request.limits.HasField(field)  # type: ignore[arg-type]
         }
-        violations = [] if given else [FieldViolation("limits", "must have at least one limit")]
+        lacks_all = request.HasField("limits") and not given
+        violations = [FieldViolation("limits", "must have at least one limit")] if lacks_all else []
         operator = _operator(request, *violations)
         limits = await self._core.user_limits.set(request.user_id, given, operator=operator.user_id)
         return pb.SetUserLimitsResponse(limits=operations_mapping.user_limits_to_proto(limits))
@@ -178,21 +179,15 @@ def _operator(request: Message, *violations: FieldViolation) -> Caller:
 def _filter(
     message: operations_pb2.GenerationFilter, default: tuple[GenerationState.ValueType, ...]
 ) -> GenerationFilter:
-    states = message.states or default
-    return GenerationFilter(
-        project_id=message.project_id,
-        states=tuple(mapping.word_of(GenerationState, state) for state in states),
-        error_reasons=tuple(mapping.word_of(ErrorReason, reason).upper() for reason in message.error_reasons),
-        priorities=tuple(mapping.word_of(GenerationPriority, each) for each in message.priorities),
-        created_before=mapping.instant_of(message, "create_time_to"),
-    )
+    """Decode a filter. Without states, it has these."""
+    filters = mapping.generation_filter_from_proto(message)
+    states = filters.states or tuple(mapping.word_of(GenerationState, state) for state in default)
+    return replace(filters, states=states)
 
 
 def _violations_of_filter(
     request: Any, allowed: tuple[GenerationState.ValueType, ...]
 ) -> Iterator[FieldViolation]:
-    if not request.HasField("filter"):
-        yield FieldViolation("filter", "must not be empty")
     for index, state in enumerate(request.filter.states):
         if state not in allowed and state in GenerationState.values() and state:
             words = " or ".join(mapping.word_of(GenerationState, each).upper() for each in allowed)
