@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -93,29 +93,37 @@ class QueueControl:
             raise InvalidArgumentError.of_field(
                 "route", f"must be {' or '.join(sorted(names))}, or empty for the whole queue"
             )
-        return await self._change(self._pause, route, note, operator)
+        return await self._change(lambda: self._pause(route, note, operator))
 
     async def resume(self, route: str) -> QueueStatus:
         """End the pause of a route, or that of the whole queue with an empty name."""
-        status = await self._change(self._resume, route)
+        status = await self._change(lambda: self._resume(route))
         await self._notifier.notify_generation()
         return status
 
-    async def _change(self, change: Any, *arguments: str) -> QueueStatus:
-        status: QueueStatus = await self._database.write(change, *arguments)
+    async def _change(self, change: Callable[[], None]) -> QueueStatus:
+        """Change the pauses, and return the queue with the new ones."""
+
+        def write() -> list[Pause]:
+            change()
+            return read_pauses()
+
+        # Not in the transaction: on SQLite, nothing else could be written while it counts the queue. And not
+        # after it: a read that is refused would fail a call that has changed something.
+        status = await self.status()
+        pauses = await self._database.write(write)
         self._workers.forget()
-        return status
+        return replace(status, pauses=pauses)
 
-    def _pause(self, route: str, note: str, operator: str) -> QueueStatus:
+    def _pause(self, route: str, note: str, operator: str) -> None:
         row, now = QueuePause, self._database.now()
+        # A second pause keeps the time and the operator of the first.
         row.insert(route=route, pause_time=now, paused_by=operator, note=note).on_conflict(
-            conflict_target=[row.route], update={row.paused_by: operator, row.note: note}
+            conflict_target=[row.route], update={row.note: note}
         ).execute()
-        return self._read()
 
-    def _resume(self, route: str) -> QueueStatus:
+    def _resume(self, route: str) -> None:
         QueuePause.delete().where(QueuePause.route == route).execute()
-        return self._read()
 
     def _read(self) -> QueueStatus:
         now = self._database.now()
