@@ -104,7 +104,7 @@ def several_pages(items: Iterable[Any]) -> None:
 
 
 def _avatars(who: str = "largest", **filters: Any) -> Call:
-    return lambda filled: several_pages(getattr(filled, who).avatars.list(page_size=_PAGE, **filters))
+    return lambda filled: several_pages(getattr(filled, who).avatars.find(page_size=_PAGE, **filters))
 
 
 def _generations(who: str = "largest", **filters: Any) -> Call:

@@ -38,6 +38,7 @@ class InProcessService:
         core = Core.wire(_settings({**deployment.settings, "LISTEN_ADDRESS": deployment.target, **settings}))
         try:
             core.ensure_schema()
+            core.files.create_folder()
             server = AvatarServer(core)
             await server.start()
             try:
