@@ -726,6 +726,18 @@ class GenerationAttempt(Value["generation_pb2.GenerationAttempt"]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class GenerationDetails(Value["generation_service_pb2.GetGenerationResponse"]):
+    """A generation with the history of its attempts, and its recipe."""
+
+    generation: Generation
+    """The generation as stored."""
+    attempts: tuple[GenerationAttempt, ...]
+    """Attempts, first to last. At most the last 100."""
+    recipe: Recipe | None
+    """Recipe of the picture. None until COMPLETED."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Estimate(Value["generation_service_pb2.EstimateGenerationResponse"]):
     """Expected price and time of a generation."""
 
