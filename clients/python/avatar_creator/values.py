@@ -450,13 +450,18 @@ class GenerationOptions(Value["generation_pb2.GenerationOptions"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class GenerationFailure(Value["generation_pb2.GenerationError"]):
-    """Reason why a generation or an attempt failed."""
+    """Reason why a generation or an attempt failed. `str` of it is the explanation."""
+
+    # `message` of a value is its message of the contract.
+    _contract_names: ClassVar[Mapping[str, str]] = {"explanation": "message"}
 
     reason: ErrorReason
     """Reason, for programs."""
-    message: str  # type: ignore[assignment]
-    """Explanation, for people. It contains no secrets. The message of the contract is `message.error` of the
-    generation or attempt."""
+    explanation: str
+    """Explanation, for people. It contains no secrets."""
+
+    def __str__(self) -> str:
+        return self.explanation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
