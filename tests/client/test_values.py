@@ -337,15 +337,24 @@ def test_the_reason_of_a_failure_is_the_word_of_errors_and_logs() -> None:
     assert ErrorReason.PROVIDER_NSFW == "PROVIDER_NSFW"
 
 
-def test_an_unknown_number_survives_is_compared_printed_and_pickled() -> None:
-    newer = Generation.from_message(GenerationMessage(id=ID, state=99)).state  # type: ignore[arg-type]
+@pytest.mark.parametrize("number", [99, -1])
+def test_an_unknown_number_survives_is_compared_printed_and_pickled(number: int) -> None:
+    message = GenerationMessage(id=ID, state=number)  # type: ignore[arg-type]
+    newer = Generation.from_message(message).state
+    word = f"unknown_{number}"
 
-    assert (newer.number, newer.value, repr(newer)) == (99, "unknown_99", "GenerationState.UNKNOWN_99")
-    assert newer == GenerationState.of_number(99) == GenerationState("unknown_99")
+    assert (newer.number, newer.value, repr(newer)) == (number, word, f"GenerationState.{word.upper()}")
+    assert (
+        newer == GenerationState.of_number(number) == GenerationState(word) == GenerationState(word.upper())
+    )
     assert newer not in list(GenerationState)
     assert pickle.loads(pickle.dumps(newer)) == copy.deepcopy(newer) == newer
-    assert pickle.loads(pickle.dumps(newer)).number == 99
-    assert Attributes(gender=Gender.of_number(7)).message.gender == 7
+    assert pickle.loads(pickle.dumps(newer)).number == number
+    assert Attributes(gender=Gender.of_number(number)).message.gender == number
+
+
+def test_a_stored_word_of_a_newer_service_is_the_member_after_an_upgrade() -> None:
+    assert Gender("unknown_1") is Gender.FEMALE
 
 
 @pytest.mark.parametrize("wrong", ["femal", "", "unknown_x", 1, None, HairColor.BLACK, ["female"]])
