@@ -1,7 +1,8 @@
 """Conversion between the values of this package and the messages of the contract, field by field.
 
 The descriptor of a message says how a field is encoded. The type of the dataclass field says whether its
-absence is `None`. Nothing is listed twice, so a field of the contract needs one line in `values.py`.
+absence is `None`. A field of the contract therefore needs one line in `values.py`, and its docs. A test
+compares them with the comment of the contract.
 """
 
 from __future__ import annotations
