@@ -24,6 +24,7 @@ import avatar_creator
 from avatar_creator import (
     Attributes,
     Avatar,
+    AvatarBatch,
     DailySpend,
     ErrorReason,
     Gender,
@@ -44,6 +45,7 @@ from avatar_creator.conversion import Value
 from avatar_creator.enums import Word
 from avatar_creator.v1.avatar_pb2 import Avatar as AvatarMessage
 from avatar_creator.v1.avatar_pb2 import SourceType as SourceTypeMessage
+from avatar_creator.v1.avatar_service_pb2 import BatchGetAvatarsResponse
 from avatar_creator.v1.generation_pb2 import Generation as GenerationMessage
 from avatar_creator.v1.generation_pb2 import GenerationError as GenerationErrorMessage
 from avatar_creator.v1.preset_pb2 import AvatarPreset
@@ -311,6 +313,20 @@ def test_the_message_of_a_value_is_a_copy() -> None:
     sarah = avatar()
     sarah.message.name = "Sari"
     assert (sarah.name, sarah.message.name) == ("Sarah", "Sarah")
+
+
+def test_a_batch_has_the_messages_of_its_avatars_even_if_the_given_one_changes() -> None:
+    newer = AvatarMessage.FromString(avatar().message.SerializeToString() + b"\xfa\x3f\x03new")
+    given = BatchGetAvatarsResponse(avatars=[newer], missing_avatar_ids=["a2"])
+    expected = BatchGetAvatarsResponse.FromString(given.SerializeToString())
+    batch = AvatarBatch.from_message(given)
+    assert given == expected
+
+    given.avatars[0].name = "Sari"
+    batch.message.avatars[0].name = "Sari"
+    for read in (batch, pickle.loads(pickle.dumps(batch))):
+        assert read.message == expected
+        assert read.avatars[0].message == newer
 
 
 def test_long_and_strange_texts_fit_into_one_line() -> None:
