@@ -1,7 +1,8 @@
 """Conversion between the values of this package and the messages of the contract, field by field.
 
 The descriptor of a message says how a field is encoded. The type of the dataclass field says whether its
-absence is `None`. Nothing is listed twice, so a field of the contract needs one line in `values.py`.
+absence is `None`. A field of the contract therefore needs one line in `values.py`, and its docs. A test
+compares them with the comment of the contract.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ else:
     MessageType = TypeVar("MessageType")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_REPR_CHARACTERS = 100
+_REPR_CHARACTERS = 80
 _TEXT_CHARACTERS = 40
 _Reader = Callable[[Any], Any]
 
@@ -46,13 +47,22 @@ class Value(Generic[MessageType]):
 
     _shown: ClassVar[tuple[str, ...]] = ()
     """Fields that `repr` shows; empty means all."""
+    _contract_names: ClassVar[Mapping[str, str]] = {}
+    """Names in the contract of the fields that have another name here."""
     _source: bytes
+    """Serialized message that the value came from, without the lists of values in it, which have their own: a
+    page of thumbnails is large. A value that the app has made has none."""
 
     @classmethod
     def from_message(cls, message: MessageType) -> Self:
         """Return the value of a message, for example one from the stubs in `avatar_creator.v1`."""
         kind: Any = cls  # mypy takes the `__hash__` of the values for that of their class
         value = cls(**{name: read(message) for name, read in _readers(kind)})
+        if lists := _lists_of_values(kind):
+            given, message = message, type(message)()
+            message.CopyFrom(given)
+            for name in lists:
+                message.ClearField(name)
         object.__setattr__(value, "_source", message.SerializeToString())
         return value
 
@@ -92,17 +102,20 @@ class Value(Generic[MessageType]):
         return hash((type(self), *(part for part in _parts(self) if not isinstance(part, Mapping))))
 
     def __repr__(self) -> str:
+        return self._described(_REPR_CHARACTERS)
+
+    def _described(self, room: int) -> str:
+        """Return the class with the first facts for which there is room, in characters."""
         names = self._shown or tuple(field.name for field in fields(self))  # type: ignore[arg-type]
+        facts = [(name, part) for name in names if (part := getattr(self, name)) not in (None, "", ())]
         shown = f"{type(self).__name__}("
-        separator = ""
-        for name in names:
-            part = getattr(self, name)
-            if part in (None, "", ()):
-                continue
-            piece = f"{separator}{name}={_shortened(part)}"
-            if len(shown) + len(piece) > _REPR_CHARACTERS - 4:
-                return f"{shown}{separator}…)"
-            shown, separator = shown + piece, ", "
+        for number, (name, part) in enumerate(facts, 1):
+            end = ")" if number == len(facts) else ", …)"
+            begin = f"{shown}{name}="
+            fact = _shortened(part, room - len(begin) - len(end))
+            if len(begin) + len(fact) + len(end) > room:
+                return f"{shown}…)"
+            shown = f"{begin}{fact}{', ' if number < len(facts) else ''}"
         return f"{shown})"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -129,10 +142,13 @@ def _message_of(value: Any) -> Any:
     kind: Any = type(value)
     contract = _message_class(kind)
     source: bytes | None = getattr(value, "_source", None)
-    if source is not None:
-        return contract.FromString(source)
-    message = contract()
-    _write(value, message)
+    if source is None:
+        message = contract()
+        _write(value, message)
+        return message
+    message = contract.FromString(source)
+    for name in _lists_of_values(kind):
+        getattr(message, name).extend(map(_message_of, getattr(value, name)))
     return message
 
 
@@ -140,15 +156,20 @@ def _parts(value: Any) -> tuple[Any, ...]:
     return tuple(getattr(value, field.name) for field in fields(value))
 
 
-def _shortened(part: object) -> str:
-    """Return the text of a part in `repr`: short, and without the characters that control a terminal."""
+def _shortened(part: object, room: int) -> str:
+    """Return the text of a part in `repr`, without the characters that control a terminal.
+
+    Texts and values are cut to the room, in characters.
+    """
     match part:
         case bytes():
             return f"<{len(part):,} bytes>"
         case Word():
             return part.name
         case str():
-            return repr(part if len(part) <= _TEXT_CHARACTERS else f"{part[: _TEXT_CHARACTERS - 1]}…")
+            return _quoted(part, min(room, _TEXT_CHARACTERS))
+        case Value():
+            return part._described(room)
         case tuple() if len(part) > 1 and isinstance(part[0], Value):
             return f"<{len(part):,} of {type(part[0]).__name__}>"
         case datetime():
@@ -158,6 +179,14 @@ def _shortened(part: object) -> str:
         case Mapping():
             return repr(dict(part))
     return repr(part)
+
+
+def _quoted(text: str, room: int) -> str:
+    quoted, kept = repr(text), text[: max(room, 0)]
+    while len(quoted) > room and kept:
+        kept = kept[:-1]
+        quoted = repr(f"{kept}…")
+    return quoted
 
 
 def _plain(part: Any) -> Any:
@@ -213,9 +242,29 @@ def _readers(cls: Any) -> tuple[tuple[str, _Reader], ...]:
     descriptor = _message_class(cls).DESCRIPTOR.fields_by_name
     hints = get_type_hints(cls)
     return tuple(
-        (field.name, _reader(descriptor[field.name], type(None) in get_args(hints[field.name])))
+        (
+            field.name,
+            _reader(descriptor[_contract_name(cls, field.name)], type(None) in get_args(hints[field.name])),
+        )
         for field in fields(cls)
     )
+
+
+@cache
+def _lists_of_values(cls: Any) -> tuple[str, ...]:
+    """Return the names of the fields whose items are values."""
+    contract = _message_class(cls).DESCRIPTOR.fields_by_name
+    return tuple(
+        name
+        for each in fields(cls)
+        if _is_repeated(field := contract[name := _contract_name(cls, each.name)])
+        and field.message_type is not None
+        and field.message_type.full_name in _value_classes()
+    )
+
+
+def _contract_name(cls: type[Value[Any]], name: str) -> str:
+    return cls._contract_names.get(name, name)
 
 
 def _reader(field: FieldDescriptor, optional: bool) -> _Reader:
@@ -306,11 +355,11 @@ def _write(value: Value[Any], message: Any) -> None:
         part = getattr(value, field.name)
         if part is None or part == ():
             continue
-        descriptor = message.DESCRIPTOR.fields_by_name[field.name]
-        target = getattr(message, field.name)
+        name = _contract_name(type(value), field.name)
+        target = getattr(message, name)
         match part:
             case Word():
-                setattr(message, field.name, part.number)
+                setattr(message, name, part.number)
             case datetime():
                 target.FromDatetime(part)
             case date():
@@ -325,7 +374,7 @@ def _write(value: Value[Any], message: Any) -> None:
             case tuple() | list():
                 target.extend(_written(part))
             case _:
-                setattr(message, descriptor.name, part)
+                setattr(message, name, part)
 
 
 def _written(parts: Iterable[Any]) -> list[Any]:

@@ -70,12 +70,13 @@ class Word(StrEnum):
     def _missing_(cls, value: object) -> Self | None:
         if not isinstance(value, str):
             return None
-        name = value.strip().upper().replace("-", "_").replace(" ", "_")
-        if (member := cls.__members__.get(name)) is not None:
+        word = value.strip().upper()
+        if (member := cls.__members__.get(word.replace("-", "_").replace(" ", "_"))) is not None:
             return member
-        number = name.removeprefix(_UNKNOWN)
-        if number != name and number.removeprefix("-").isdecimal():
-            return cls._unknown(int(number))
+        number = word.removeprefix(_UNKNOWN)
+        if number != word and number.removeprefix("-").isdecimal():
+            # A program that has been upgraded since it stored the word may know the number.
+            return cls.of_number(int(number))
         return None
 
     @classmethod
@@ -518,7 +519,8 @@ class ErrorReason(Word):
     SERVER_DRAINING = "SERVER_DRAINING"
     """This server is shutting down and ends its watches."""
     REVISION_MISMATCH = "REVISION_MISMATCH"
-    """The project or avatar has another revision than the update expects."""
+    """The project or avatar has another revision than the `expected_revision` of the update: someone has
+    changed it since the caller read it."""
     INTERNAL = "INTERNAL"
     """The service has a bug."""
     PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE"
@@ -530,7 +532,8 @@ class ErrorReason(Word):
     ROLE_REQUIRED = "ROLE_REQUIRED"
     """The request names another user in `user_id`."""
     PROMPT_REFUSED = "PROMPT_REFUSED"
-    """The request has words from the operator's deny list, or the operator's moderation flagged it."""
+    """The request has words from the operator's deny list, or the operator's moderation service flagged
+    it."""
     MODERATION_UNAVAILABLE = "MODERATION_UNAVAILABLE"
     """The operator's moderation does not answer."""
     OPTION_NOT_SUPPORTED = "OPTION_NOT_SUPPORTED"
