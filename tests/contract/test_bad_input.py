@@ -263,6 +263,10 @@ def id_limits(path: str) -> tuple[list[Fields], list[Fields]]:
     return [], [{path: value} for value in ("", " ", "a\0b", "x" * 101)]
 
 
+def worker_name_limits() -> tuple[list[Fields], list[Fields]]:
+    return [], [{"worker_name": value} for value in ("", " ", "a\0b", "x" * 301)]
+
+
 def page_size_limits() -> tuple[list[Fields], list[Fields]]:
     return [{"page_size": value} for value in (0, 1, 100, 500, 2**31 - 1)], [
         {"page_size": value} for value in (-1, -(2**31))
@@ -858,12 +862,12 @@ LIMITS: list[Limits] = [
     ("ListPersonaExamples", "page_size", page_size_limits()),
     ("GetPersonaExample", "persona_example_id", id_limits("persona_example_id")),
     ("ListWorkers", "page_size", page_size_limits()),
-    ("DrainWorker", "worker_name", id_limits("worker_name")),
-    ("ResumeWorker", "worker_name", id_limits("worker_name")),
+    ("DrainWorker", "worker_name", worker_name_limits()),
+    ("ResumeWorker", "worker_name", worker_name_limits()),
     # A queue that a test pauses would stop other tests, so no valid values are tried.
     ("PauseQueue", "route", ([], [{"route": value} for value in ("x" * 101, "a\0b", "unknown")])),
     ("PauseQueue", "note", ([], [{"note": value} for value in ("x" * 201, "a\0b", "a\x1bb")])),
-    ("ResumeQueue", "route", ([], [{"route": value} for value in ("x" * 101, "a\0b")])),
+    ("ResumeQueue", "route", ([], [{"route": value} for value in ("x" * 101, "a\0b", "unknown")])),
     ("RetryNow", "generation_id", id_limits("generation_id")),
     *(
         (rpc, path, limits)

@@ -124,7 +124,7 @@ def test_a_busy_service_fits_the_terminal_and_no_number_is_cut(columns: int, lin
     assert max(map(len, text)) <= columns
     screen_text = "\n".join(text)
     for fact in (
-        *("running 8 of 16 slots", "$12,345.6789", "PAUSED route fal-ai for 9m by olga: outage"),
+        *("running 8 of 16 slots (8 drained)", "$12,345.6789", "PAUSED route fal-ai for 9m by olga: outage"),
         *("1,234,567", "1,234,569", "7,654", "5h", "987,654", "4,321", "no answer", "q ends"),
         *("1,000 INVALID_FIELD", "2 workers lost", "2 generations abandoned"),
     ):

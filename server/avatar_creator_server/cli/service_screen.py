@@ -67,8 +67,13 @@ def _line(*parts: str, style: str = "") -> Text:
 
 
 def _totals(shown: Snapshot) -> Text:
-    slots = sum(worker.slots for worker in shown.workers if worker.state != WorkerState.LOST)
-    running = f"running {shown.queue.running_count:,} of {slots:,} slots"
+    live, drained = (
+        sum(worker.slots for worker in shown.workers if worker.state == state)
+        for state in (WorkerState.LIVE, WorkerState.DRAINING)
+    )
+    # A drained worker still runs what it has claimed.
+    running = f"running {shown.queue.running_count:,} of {live + drained:,} slots"
+    running += f" ({drained:,} drained)" if drained else ""
     return Text(f"{running}   price today {dollars(shown.price_today_micros)}", no_wrap=True)
 
 
