@@ -13,9 +13,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import grpc
+import jwt
 import pytest
+from google.rpc.error_details_pb2 import ErrorInfo
 from redis import Redis as Connection
 
+from tests.client.scripted_server import Failure, ScriptedServer
 from tests.contract.conftest import RunWithSettings
 from tests.contract.settings_cases import PEM
 from tests.support.certificate import Certificate
@@ -335,6 +339,27 @@ def test_the_server_of_another_service_is_in_the_way(secured: Deployment, tmp_pa
     assert [problem[:2] for problem in problems] == [("failed", "failed")] * 3
     assert ["is another server running there?" in problem[2] for problem in problems] == [True, True, False]
     assert "with another certificate than TLS_CERTIFICATE_FILE" in problems[2][2]
+
+
+def test_a_server_that_holds_the_port_gets_no_token_that_it_can_use(
+    run: RunWithSettings, database_url: str, redis_url: str
+) -> None:
+    server = ScriptedServer()
+    expired = ErrorInfo(reason="TOKEN_EXPIRED", domain="avatar-creator")
+    server.script("ListProjects", [Failure(grpc.StatusCode.UNAUTHENTICATED, (expired,))])
+    try:
+        finished = run("doctor", LISTEN_ADDRESS=server.target, DATABASE_URL=database_url, REDIS_URL=redis_url)
+    finally:
+        server.stop()
+
+    [call] = server.calls
+    token = call.metadata["authorization"].removeprefix("Bearer ")
+    with pytest.raises(jwt.ExpiredSignatureError):
+        jwt.decode(token, _SECRET, algorithms=["HS256"], leeway=3_600)
+    # The server answers like one of this service, but not about its health.
+    check = checks_of(finished.stdout)["address"]
+    assert (check.result, check.fix) == ("failed", "look in its log")
+    assert "which is not healthy (" in check.found
 
 
 def test_a_service_that_runs_elsewhere_keeps_its_folder(embedded: Deployment) -> None:

@@ -87,6 +87,9 @@ def test_an_operator_drains_a_worker_and_limits_a_user(distributed: Deployment, 
     assert (limits["effective"]["per_day"], limits["effective"]["concurrent"]) == (5, 50)
     assert olga.json("limits", "clear", "--user", "sarah")["own"]["per_day"] is None
     assert "at least one" in olga.error("limits", "set", "--user", "sarah")
+    for dollars in ("nan", "inf", "0.0000001", "-1"):
+        refused = olga.error("limits", "set", "--user", "sarah", "--spend-per-day", dollars)
+        assert "--spend-per-day must be 0, or 0.000001 to" in refused
     assert "--user" in olga.error("generations", "cancel")
     assert "not both" in olga.error("generations", "cancel", "some-id", "--user", "-")
     assert "must be pending or processing" in olga.error("generations", "cancel", "--state", "failed")
