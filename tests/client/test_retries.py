@@ -106,10 +106,12 @@ def test_reads_and_cancels_are_retried(
         ("DeleteProject", lambda c: c.projects.delete("p1")),
         ("DeleteAvatar", lambda c: c.avatars.delete("a1")),
         ("UploadAvatar", lambda c: c.avatars.upload("p1", BytesIO(b"x"), name="S")),
+        ("BulkCancelGenerations", lambda c: c.operations.bulk_cancel(max_count=100)),
+        ("BulkRetryGenerations", lambda c: c.operations.bulk_retry(max_count=100)),
     ],
-    ids=["project", "avatar", "upload of a file object"],
+    ids=["project", "avatar", "upload of a file object", "bulk cancel", "bulk retry"],
 )
-def test_deletes_and_uploads_of_file_objects_are_not_retried(
+def test_deletes_bulk_calls_and_uploads_of_file_objects_are_not_retried(
     method: str, use: Use, client: Any, server: ScriptedServer
 ) -> None:
     server.script(method, [LOST])

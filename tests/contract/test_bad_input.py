@@ -279,9 +279,14 @@ def user_id_limits() -> tuple[list[Fields], list[Fields]]:
     return [{"user_id": value} for value in ("", "USER")], [{"user_id": value} for value in bad]
 
 
+def optional_user_limits(path: str) -> tuple[list[Fields], list[Fields]]:
+    good, bad = user_id_limits()
+    return [{path: each["user_id"]} for each in good], [{path: each["user_id"]} for each in bad]
+
+
 def user_limits_of(path: str) -> tuple[list[Fields], list[Fields]]:
-    _, bad = user_id_limits()
-    return [], [*({path: each["user_id"]} for each in bad), {path: ""}]
+    _, bad = optional_user_limits(path)
+    return [], [*bad, {path: ""}]
 
 
 def time_limits(path: str, **other_fields: Any) -> tuple[list[Fields], list[Fields]]:
@@ -873,7 +878,8 @@ LIMITS: list[Limits] = [
         (rpc, path, limits)
         for rpc, state in (("BulkCancelGenerations", 1), ("BulkRetryGenerations", 4))
         for path, limits in (
-            ("filter.user_id", user_limits_of("filter.user_id")),
+            ("filter", ([{"filter": {}}], [{"filter": None}])),
+            ("filter.user_id", optional_user_limits("filter.user_id")),
             (
                 "filter.project_id",
                 ([{"filter.project_id": "PROJECT"}], [{"filter.project_id": "x" * 101}]),
@@ -899,7 +905,7 @@ LIMITS: list[Limits] = [
         (rpc, "user_id", user_limits_of("user_id"))
         for rpc in ("GetUserLimits", "SetUserLimits", "ClearUserLimits")
     ),
-    ("SetUserLimits", "limits", ([], [{"limits": {}}])),
+    ("SetUserLimits", "limits", ([], [{"limits": {}}, {"limits": None}])),
     *(
         (
             "SetUserLimits",

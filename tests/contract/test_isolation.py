@@ -34,10 +34,14 @@ from avatar_creator.v1 import (
     generation_service_pb2 as generations_pb,
 )
 from avatar_creator.v1 import (
+    operations_service_pb2 as operations_pb,
+)
+from avatar_creator.v1 import (
     usage_service_pb2 as usage_pb,
 )
 from avatar_creator.v1.avatar_pb2 import Avatar
 from avatar_creator.v1.avatar_project_pb2 import AvatarProject
+from avatar_creator.v1.operations_pb2 import GenerationFilter
 from avatar_creator_server.api.server import SERVICE_NAMES
 from tests import pictures
 from tests.contract.calls import TIMEOUT_SECONDS, Calls, Refusal, refusal, refusal_of, rows_of
@@ -169,7 +173,10 @@ ABOUT_NOTHING = {
 }
 """RPCs that name no resource of a user. All users share the gallery."""
 
-OF_OPERATORS = [rpc for rpc in RPCS if rpc.startswith("OperationsService.")]
+BY_FILTER = {"OperationsService.BulkCancelGenerations", "OperationsService.BulkRetryGenerations"}
+"""RPCs that change the generations that match a filter, whose user only an operator may name."""
+
+OF_OPERATORS = [rpc for rpc in RPCS if rpc.startswith("OperationsService.") and rpc not in BY_FILTER]
 """RPCs that only a token with `role: ops` may call; see `tests/integration/test_operations.py`."""
 
 FOR_OPERATORS = {
@@ -239,7 +246,7 @@ def channel(shared_deployment: Deployment) -> Iterator[grpc.Channel]:
 
 
 def test_every_rpc_of_the_contract_is_in_exactly_one_table() -> None:
-    tables = [*ABOUT_A_RESOURCE, *ABOUT_SEVERAL, *ABOUT_NOTHING, *OF_OPERATORS]
+    tables = [*ABOUT_A_RESOURCE, *ABOUT_SEVERAL, *ABOUT_NOTHING, *BY_FILTER, *OF_OPERATORS]
 
     assert sorted(tables) == sorted(RPCS)
 
@@ -577,6 +584,12 @@ USER_LISTS: dict[str, Callable[[str], Message]] = {
     "AvatarService.ListAvatars": lambda user: avatars_pb.ListAvatarsRequest(user_id=user),
     "GenerationService.ListGenerations": lambda user: generations_pb.ListGenerationsRequest(user_id=user),
     "UsageService.GetStats": lambda user: usage_pb.GetStatsRequest(user_id=user),
+    "OperationsService.BulkCancelGenerations": lambda user: operations_pb.BulkCancelGenerationsRequest(
+        filter=GenerationFilter(user_id=user), dry_run=True
+    ),
+    "OperationsService.BulkRetryGenerations": lambda user: operations_pb.BulkRetryGenerationsRequest(
+        filter=GenerationFilter(user_id=user), dry_run=True
+    ),
 }
 """RPCs in which an operator may name a user."""
 
@@ -585,7 +598,7 @@ def test_the_table_of_lists_has_every_request_with_a_user() -> None:
     assert set(USER_LISTS) == {
         rpc
         for rpc, method in RPCS.items()
-        if "user_id" in method.input_type.fields_by_name and rpc not in OF_OPERATORS
+        if not {"user_id", "filter"}.isdisjoint(method.input_type.fields_by_name) and rpc not in OF_OPERATORS
     }
 
 
@@ -775,7 +788,10 @@ def test_every_call_of_an_operator_for_users_resources_is_logged(
 
     [server] = shared_deployment.servers
     logged = [entry for entry in server.events("ops_role_used") if entry["user"] == operator]
-    expected = [RPCS[rpc].input_type.name for rpc in (*FOR_OPERATORS, *USER_LISTS)]
+    operations = [entry for entry in server.events("operation_requested") if entry["user"] == operator]
+    assert sorted(f"OperationsService.{entry['operation']}" for entry in operations) == sorted(BY_FILTER)
+    called = (*FOR_OPERATORS, *(USER_LISTS.keys() - BY_FILTER))
+    expected = [RPCS[rpc].input_type.name for rpc in called]
     assert sorted(entry["request"] for entry in logged) == sorted(expected)
     named = {value for entry in logged for key, value in entry.items() if key.endswith("_id")}
     assert named >= {user, belongings.project_id, belongings.avatar_id, belongings.generation_id}

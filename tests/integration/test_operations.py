@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, MutableMapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg2
 import pytest
 from structlog.testing import capture_logs
 
@@ -24,9 +27,11 @@ from avatar_creator import (
 )
 from avatar_creator_tasks.providers.base import ProviderError
 from tests import pictures
-from tests.support.generations import CANCELLED, COMPLETED, FAILED, PENDING
+from tests.support.generations import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING
 from tests.support.in_process import InProcessService
+from tests.support.locked_table import is_waited_for
 from tests.support.scripted_provider import ScriptedProvider
+from tests.support.service import Deployment
 from tests.support.studio import Studio
 
 LATE = timedelta(seconds=31)
@@ -224,7 +229,10 @@ async def test_a_waiting_retry_starts_now_with_the_same_id(office: Office) -> No
         assert started.revision == again.revision == seen.revision == delayed.revision + 1
         assert started.queue_position == 0
         await operations.resume_queue()
-        (await provider.next_drawing()).succeed()
+        drawing = await provider.next_drawing()
+        running = await operations.retry_now(generation.id)  # as after a lost answer
+        assert (running.state, running.attempt_number) == (PROCESSING, 2)
+        drawing.succeed()
         ended = await office.wait_for_end(generation.id)
         with pytest.raises(FailedPreconditionError) as refused:
             await operations.retry_now(generation.id)
@@ -282,8 +290,62 @@ async def test_generations_are_cancelled_and_retried_in_bulk(office: Office) -> 
         assert {failure.error.reason for failure in over.failures} == {"GENERATION_LIMIT"}
 
     with pytest.raises(InvalidArgumentError) as refused:
-        await operations.bulk_cancel(user_id="", states=["failed"])
+        await operations.bulk_cancel(user_id="*", states=["failed"])
     assert {each.field for each in refused.value.field_violations} == {"filter.user_id", "filter.states[0]"}
+
+
+async def test_a_bulk_retry_leaves_out_what_its_user_retries_in_the_meantime(
+    distributed: Deployment, user: str
+) -> None:
+    lock = "SELECT id FROM avatar_generations WHERE id = %s FOR UPDATE"
+    async with InProcessService.serving(distributed) as service, service.client(user) as client:
+        project = await client.projects.create("Retried")
+        own = [(await client.generations.create(project, "a portrait")).id for _ in range(3)]
+        await client.operations.bulk_cancel()
+        with closing(psycopg2.connect(distributed.settings["DATABASE_URL"])) as connection:
+            connection.cursor().execute(lock, (own[0],))
+            bulk = asyncio.create_task(client.operations.bulk_retry(states="cancelled"))
+            await Studio(service, client, project.id).eventually(
+                lambda: is_waited_for(distributed, "avatar_generations")
+            )
+            retry = await client.generations.retry(own[1])
+        retried = await bulk
+        pending = [each async for each in client.generations.list(states="pending", order="oldest_first")]
+
+    assert retried.generation_ids == (own[0], own[2])
+    assert (retried.generation_count, retried.failure_count) == (2, 0)
+    assert {each.retry_of: each.id for each in pending} == {
+        own[1]: retry.id,
+        **dict(zip(retried.generation_ids, retried.retry_ids, strict=True)),
+    }
+    assert len(pending) == 3
+
+
+async def test_users_change_their_own_generations_in_bulk_without_the_role(office: Office) -> None:
+    async with office.service.client("sarah") as sarah:
+        hers = await sarah.generations.create(await sarah.projects.create("Others"), "a portrait")
+    own = [(await office.create_generation()).id for _ in range(2)]
+    with capture_logs() as logs:
+        first = await office.client.operations.bulk_cancel(max_count=1)
+        second = await office.client.operations.bulk_cancel(user_id=office.user)
+        retried = await office.client.operations.bulk_retry(states="cancelled", project=office.project_id)
+        for other in ("sarah", "-"):
+            for change in (office.client.operations.bulk_cancel, office.client.operations.bulk_retry):
+                with pytest.raises(PermissionDeniedError) as refused:
+                    await change(user_id=other)
+                assert refused.value.reason == "ROLE_REQUIRED"
+        assert _events(logs, "operation_requested") == []
+        nothing = await office.operator.operations.bulk_cancel()
+        of_project = await office.operator.operations.bulk_cancel(project=office.project_id)
+
+    assert (first.generation_ids, first.has_more) == ((own[0],), True)
+    assert second.generation_ids == (own[1],)
+    assert retried.generation_ids == tuple(own)
+    assert (nothing.generation_count, of_project.generation_ids) == (0, retried.retry_ids)
+    assert [each["request"] for each in _events(logs, "operation_requested")] == [
+        {"filter": {"project_id": office.project_id}}
+    ]
+    assert (await office.operator.generations.get(hers.id)).state == PENDING
 
 
 async def test_users_are_ranked_by_queue_failures_and_spending(office: Office) -> None:

@@ -122,7 +122,7 @@ def test_a_call_that_creates_has_a_request_id() -> None:
     repeatable = {
         *("DeleteProject", "DeleteAvatar", "CancelGeneration"),
         *("DrainWorker", "ResumeWorker", "PauseQueue", "ResumeQueue", "RetryNow"),
-        *("BulkCancelGenerations", "BulkRetryGenerations", "SetUserLimits", "ClearUserLimits"),
+        *("SetUserLimits", "ClearUserLimits"),
     }
     for service in SERVICES:
         for method in service.methods:

@@ -125,14 +125,14 @@ BULK_CANCEL_GENERATIONS = Rpc(
     "OperationsService",
     "BulkCancelGenerations",
     operations_service_pb2.BulkCancelGenerationsResponse,
-    retryable=True,
+    retryable=False,
     transfer=True,
 )
 BULK_RETRY_GENERATIONS = Rpc(
     "OperationsService",
     "BulkRetryGenerations",
     operations_service_pb2.BulkRetryGenerationsResponse,
-    retryable=True,
+    retryable=False,
     transfer=True,
 )
 LIST_USERS = Rpc("OperationsService", "ListUsers", operations_service_pb2.ListUsersResponse, retryable=True)

@@ -51,21 +51,22 @@ def resolve_list_owner(request: Any) -> Caller:
     Raises:
         PermissionDeniedError: The request names another user, and the caller is not an operator.
     """
-    identity = _identity.get()
-    own = identity.caller
-    if request.user_id in ("", own.user_id):
-        names_project = not request.user_id and bool(getattr(request, "project_id", ""))
-        return privileged_caller(request) if names_project else own
-    if not identity.is_ops:
-        raise PermissionDeniedError(
-            "ROLE_REQUIRED",
-            f"only a token with role {OPS} may name another user in user_id",
-            metadata={"role": OPS},
-        )
-    _log_use_of_ops_role(request)
-    if request.user_id == ALL_USERS:
-        return Caller(own.user_id, sees_all=True)
-    return Caller(request.user_id)
+    owner, with_role = _resolve_owner(request)
+    if with_role:
+        _log_use_of_ops_role(request)
+    return owner
+
+
+def resolve_bulk_owner(request: Any) -> Caller:
+    """Return the user whose generations a bulk call changes: as `resolve_list_owner`, by its `filter`.
+
+    Raises:
+        PermissionDeniedError: The filter names another user, and the caller is not an operator.
+    """
+    owner, with_role = _resolve_owner(request.filter)
+    if with_role:
+        log_operation(request)
+    return owner
 
 
 def require_operator() -> Caller:
@@ -74,14 +75,7 @@ def require_operator() -> Caller:
     Raises:
         PermissionDeniedError: The caller is not an operator.
     """
-    identity = _identity.get()
-    if not identity.is_ops:
-        raise PermissionDeniedError(
-            "ROLE_REQUIRED",
-            f"only a token with role {OPS} may operate the service",
-            metadata={"role": OPS},
-        )
-    return Caller(identity.caller.user_id, sees_all=True)
+    return _require_role("operate the service")
 
 
 def log_operation(request: Message) -> None:
@@ -113,6 +107,32 @@ def mark_refused() -> None:
 def is_refused() -> bool:
     """Return whether a limit refused the current call."""
     return _refused.get()
+
+
+def _resolve_owner(selection: Any) -> tuple[Caller, bool]:
+    """Return the owner that `user_id` and `project_id` select, and whether that needs the role."""
+    identity = _identity.get()
+    own = identity.caller
+    if selection.user_id not in ("", own.user_id):
+        operator = _require_role("name another user in user_id")
+        return operator if selection.user_id == ALL_USERS else Caller(selection.user_id), True
+    if identity.is_ops and not selection.user_id and bool(getattr(selection, "project_id", "")):
+        return Caller(own.user_id, sees_all=True), True
+    return own, False
+
+
+def _require_role(act: str) -> Caller:
+    """Return the operator who makes the current call, and finds the resources of all users.
+
+    Raises:
+        PermissionDeniedError: The caller is not an operator, so they may not do this act.
+    """
+    identity = _identity.get()
+    if not identity.is_ops:
+        raise PermissionDeniedError(
+            "ROLE_REQUIRED", f"only a token with role {OPS} may {act}", metadata={"role": OPS}
+        )
+    return Caller(identity.caller.user_id, sees_all=True)
 
 
 def _log_use_of_ops_role(request: Message) -> None:

@@ -31,7 +31,6 @@ from avatar_creator_server.api.validation_rules import (
     user_id,
     user_id_filter,
     user_id_or_empty,
-    user_or_all,
 )
 from avatar_creator_server.contract.field_options import FieldOptions, field_options, limits_of
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
@@ -48,7 +47,7 @@ NAME = text(limits_of("CreateProjectRequest.name").max_length, required=True)
 _RULES_OF_FORMATS: dict[TextFormat.ValueType, tuple[Rule | None, Rule | None]] = {
     TextFormat.TEXT_FORMAT_UUID: (request_id, request_id),
     TextFormat.TEXT_FORMAT_USER_ID: (user_id_or_empty, user_id),
-    TextFormat.TEXT_FORMAT_USER_ID_OR_ALL: (user_id_filter, user_or_all),
+    TextFormat.TEXT_FORMAT_USER_ID_OR_ALL: (user_id_filter, user_id_filter),
     # The calls check them, with reasons of their own.
     TextFormat.TEXT_FORMAT_PAGE_TOKEN: (None, None),
     TextFormat.TEXT_FORMAT_MEDIA_TYPE: (None, None),
@@ -57,7 +56,7 @@ _RULES_OF_FORMATS: dict[TextFormat.ValueType, tuple[Rule | None, Rule | None]] =
 
 
 def validate(request: Message, *further: FieldViolation) -> None:
-    """Check a request against the table.
+    """Check a request against the limits of its fields.
 
     Args:
         request: The request.
@@ -113,6 +112,8 @@ class _Checks:
     enum: EnumDescriptor | None
     has_message: bool
     """True if the field is a message with checks of its own."""
+    requires_message: bool
+    """True if the field is a message that must not be absent."""
 
 
 @cache
@@ -136,9 +137,16 @@ def _checks_of(message: Descriptor) -> Sequence[_Checks]:
                 and nested.file.package == message.file.package
                 # An own message without checks costs nothing.
                 and bool(_checks_of(nested)),
+                requires_message=nested is not None
+                and not field.is_repeated
+                and "REQUIRED" in options.behaviors,
             )
         )
-    return [each for each in checks if each.rules or each.entry_rules or each.enum or each.has_message]
+    return [
+        each
+        for each in checks
+        if each.rules or each.entry_rules or each.enum or each.has_message or each.requires_message
+    ]
 
 
 def _rules_of_list(options: FieldOptions) -> tuple[Rule, ...]:
@@ -181,10 +189,12 @@ def _rules_of_value(field: FieldDescriptor, options: FieldOptions) -> tuple[Rule
 
 def _violations(message: Message, path: str) -> Iterator[FieldViolation]:
     for checks in _checks_of(message.DESCRIPTOR):
+        place = path + checks.field
         if checks.has_presence and not message.HasField(checks.field):
+            if checks.requires_message:
+                yield FieldViolation(place, "must not be empty")
             continue
         value = getattr(message, checks.field)
-        place = path + checks.field
         for rule in checks.rules:
             if (problem := rule(value)) is not None:
                 yield FieldViolation(place, problem)

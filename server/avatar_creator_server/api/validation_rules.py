@@ -130,11 +130,6 @@ def user_id_or_empty(value: str) -> str | None:
     return user_id(value) if value else None
 
 
-def user_or_all(value: str) -> str | None:
-    """Allow a user id, or `-` for all users."""
-    return user_id_filter(value) if value else f"must be a user id, or {ALL_USERS} for all users"
-
-
 def small_json(max_bytes: int) -> Rule:
     """Allow content that JSON can express and PostgreSQL can store, of this length as JSON without spaces."""
 

@@ -28,6 +28,7 @@ from avatar_creator.v1 import (
 from avatar_creator_server.avatars.records import Avatar
 from avatar_creator_server.contract.field_options import limits_of
 from avatar_creator_server.database.records import field_values
+from avatar_creator_server.generations.lists import GenerationFilter
 from avatar_creator_server.generations.recipes.recipe import Recipe, first
 from avatar_creator_server.generations.records import DEFAULT_SIDE_PIXELS, Attempt, Generation, Options
 from avatar_creator_server.images.records import StoredFile
@@ -242,6 +243,19 @@ def options_from_proto(message: generation_pb2.GenerationOptions) -> Options:
         reference_strength=message.reference_strength,
         strict=message.strict,
         omit_recipe=message.omit_recipe,
+    )
+
+
+def generation_filter_from_proto(message: Any) -> GenerationFilter:
+    """Decode what a list and a `GenerationFilter` for operators have in common."""
+    return GenerationFilter(
+        project_id=message.project_id,
+        states=tuple(word_of(generation_pb2.GenerationState, state) for state in message.states),
+        error_reasons=tuple(
+            word_of(error_reason_pb2.ErrorReason, reason).upper() for reason in message.error_reasons
+        ),
+        priorities=tuple(word_of(generation_pb2.GenerationPriority, each) for each in message.priorities),
+        created_before=instant_of(message, "create_time_to"),
     )
 
 

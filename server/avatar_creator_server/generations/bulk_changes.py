@@ -1,4 +1,4 @@
-"""Bulk changes: operators cancel or retry the generations that match a filter."""
+"""Bulk changes: users, or operators for all users, cancel or retry the generations that match a filter."""
 
 from __future__ import annotations
 
@@ -50,50 +50,49 @@ class BulkResult:
 
 
 class BulkChanges:
-    """Cancels and retries generations of any users, one after the other."""
+    """Cancels and retries many generations, one after the other."""
 
     def __init__(self, database: Database, generations: Generations) -> None:
         self._database = database
         self._generations = generations
 
     async def cancel(
-        self, operator: Caller, owner: Caller, filters: GenerationFilter, *, most: int, dry_run: bool
+        self, caller: Caller, filters: GenerationFilter, *, most: int, dry_run: bool
     ) -> BulkResult:
         """Cancel the oldest generations that match.
 
         Args:
-            operator: The caller, who may cancel generations of all users.
-            owner: The user whose generations to select, or a caller who sees all.
+            caller: The user whose generations to cancel, or an operator who sees those of all users.
             filters: The selection, with states of which all can be cancelled.
             most: Maximum number of generations.
             dry_run: True changes nothing.
         """
 
         async def cancel(generation_id: str) -> Generation:
-            return await self._generations.cancel(operator, generation_id)
+            return await self._generations.cancel(caller, generation_id)
 
-        return await self._change(owner, filters, cancel, most, dry_run)
+        return await self._change(caller, filters, cancel, most, dry_run)
 
     async def retry(
-        self, operator: Caller, owner: Caller, filters: GenerationFilter, *, most: int, dry_run: bool
+        self, caller: Caller, filters: GenerationFilter, *, most: int, dry_run: bool
     ) -> BulkResult:
         """Retry the oldest generations that match and have not been retried. Arguments as for `cancel`."""
 
-        async def retry(generation_id: str) -> Generation:
-            return await self._generations.retry_once(operator, generation_id)
+        async def retry(generation_id: str) -> Generation | None:
+            return await self._generations.retry_once(caller, generation_id)
 
-        return await self._change(owner, replace(filters, not_retried=True), retry, most, dry_run)
+        return await self._change(caller, replace(filters, not_retried=True), retry, most, dry_run)
 
     async def _change(
         self,
-        owner: Caller,
+        caller: Caller,
         filters: GenerationFilter,
-        change: Callable[[str], Awaitable[Generation]],
+        change: Callable[[str], Awaitable[Generation | None]],
         most: int,
         dry_run: bool,
     ) -> BulkResult:
         oldest = replace(filters, oldest_first=True)
-        found = await self._database.read(list_generations, owner, oldest, most + 1, None)
+        found = await self._database.read(list_generations, caller, oldest, most + 1, None)
         selected = [generation.id for generation in found[:most]]
         has_more = len(found) > most
         if dry_run:
@@ -104,7 +103,9 @@ class BulkChanges:
                 result = await change(generation_id)
             except _OF_ONE_GENERATION as error:
                 failures.append(BulkFailure(generation_id, error.reason, error.message))
-            else:
+                continue
+            # None: another call has changed the generation since the selection.
+            if result is not None:
                 changed.append(generation_id)
                 results.append(result.id)
         return BulkResult(changed, results, failures, has_more)

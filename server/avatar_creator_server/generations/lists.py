@@ -106,6 +106,12 @@ def list_generations(
     )
 
 
+def is_retried(generation_id: str) -> bool:
+    """Return whether a generation has been retried. Runs in a database job."""
+    row = AvatarGeneration
+    return bool(row.select().where(_is_retry_of(row, generation_id)).exists())
+
+
 @dataclass(frozen=True, slots=True)
 class _Form:
     """The parts of a list that decide the text of its query."""
@@ -167,7 +173,6 @@ def _matching(query: Any, form: _Form, state: int | None, reason: int | None) ->
 
 def _conditions(form: _Form) -> list[Any]:
     row, retry = AvatarGeneration, AvatarGeneration.alias()
-    is_retried = (retry.retry_of == row.id) & (retry.retry_of != SQL("''"))
     conditions = {
         "project_id": row.project == parameter("project_id"),
         "group_id": row.group_id == parameter("group_id"),
@@ -182,8 +187,13 @@ def _conditions(form: _Form) -> list[Any]:
     if form.priorities:
         found.append(row.priority.in_(parameters("priority", form.priorities)))
     if form.not_retried:
-        found.append(~fn.EXISTS(retry.select(SQL("1")).where(is_retried)))
+        found.append(~fn.EXISTS(retry.select(SQL("1")).where(_is_retry_of(retry, row.id))))
     return found
+
+
+def _is_retry_of(retry: Any, generation_id: Any) -> Any:
+    # The second condition is that of the index.
+    return (retry.retry_of == generation_id) & (retry.retry_of != SQL("''"))
 
 
 def _in_order(query: Any, form: _Form, state: int | None = None) -> Any:

@@ -31,7 +31,7 @@ from avatar_creator_server.generations.claims import entered_turns
 from avatar_creator_server.generations.current_routes import CurrentRoutes
 from avatar_creator_server.generations.durations import seconds_by_route
 from avatar_creator_server.generations.events import GenerationEvents
-from avatar_creator_server.generations.lists import GenerationFilter, list_generations
+from avatar_creator_server.generations.lists import GenerationFilter, is_retried, list_generations
 from avatar_creator_server.generations.moderation import Moderation
 from avatar_creator_server.generations.planning import GenerationPlanner
 from avatar_creator_server.generations.prompt import NEGATIVE_PROMPT
@@ -59,7 +59,7 @@ from avatar_creator_server.projects.service import (
     lock_project,
     require_project,
 )
-from avatar_creator_server.shared.caller import ALL_USERS, Caller
+from avatar_creator_server.shared.caller import Caller
 from avatar_creator_server.shared.idempotency import RequestKey, get_or_reserve, is_repeated
 from avatar_creator_server.shared.paging import Page, Pager
 from avatar_creator_server.shared.worker_notifier import WorkerNotifier
@@ -257,22 +257,27 @@ class Generations:
         await asyncio.gather(self._notifier.notify_job(), self._events.publish_cancelled(generation))
         return generation
 
-    async def retry_once(self, caller: Caller, generation_id: str) -> Generation:
-        """Do as `retry`, once for a generation and all callers: later calls return the same result.
+    async def retry_once(self, caller: Caller, generation_id: str) -> Generation | None:
+        """Do as `retry`, or return None if any call has retried the generation before.
 
         Raises:
             As `retry`.
         """
-        key = RequestKey(ALL_USERS, "RetryOnce", generation_id, "")
-        return await self.retry(caller, key, generation_id)
+        planner = await self._planner()
+        created = await self._database.write(self._retry_once, planner, caller, generation_id)
+        if created is None:
+            return None
+        [generation] = await self._announce([created])
+        return generation
 
     async def retry_now(self, caller: Caller, generation_id: str) -> Generation:
-        """Make a pending generation due that waits for its retry. One that is due stays as it is.
+        """Make a pending generation due that waits for its retry. One that is due or runs stays as it is.
 
         Raises:
             NotFoundError: The user has no such generation.
-            FailedPreconditionError: The generation is not pending.
+            FailedPreconditionError: The generation has ended.
         """
+        # Unchanged if it runs: a worker may claim it before a lost answer makes the client ask again.
         found = await self._database.write(self._retry_now, caller, generation_id)
         await asyncio.gather(self._notifier.notify_generation(), self._events.publish_changed(found))
         [generation] = await self._queue_positions.with_positions([found])
@@ -325,6 +330,22 @@ class Generations:
         earlier_id = get_or_reserve(self._database, key, new_generation_id)
         if earlier_id is not None:
             return read_generation(caller, earlier_id)
+        before, now = self._lock_retryable(caller, generation_id)
+        return self._insert_retry(planner, caller, before, new_generation_id, now)
+
+    def _retry_once(
+        self, planner: GenerationPlanner, caller: Caller, generation_id: str
+    ) -> Generation | None:
+        before, now = self._lock_retryable(caller, generation_id)
+        if is_retried(before.id):
+            return None
+        return self._insert_retry(planner, caller, before, new_id(), now)
+
+    def _lock_retryable(self, caller: Caller, generation_id: str) -> tuple[Generation, datetime]:
+        """Return a generation that can be retried, and the time since which its project is locked.
+
+        The generation is locked too, so that `_retry_once` waits for other retries of it and finds them.
+        """
         before = read_generation(caller, generation_id)
         if before.state not in (GenerationState.FAILED, GenerationState.CANCELLED):
             raise FailedPreconditionError(
@@ -333,6 +354,19 @@ class Generations:
                 metadata={"state": before.state.upper()},
             )
         now = lock_project(self._database, before.user_id, before.project_id, ProjectLock.ADD)
+        row = AvatarGeneration
+        self._database.locked(row.select(row.id).where(row.id == before.id)).first()
+        return before, now
+
+    def _insert_retry(
+        self,
+        planner: GenerationPlanner,
+        caller: Caller,
+        before: Generation,
+        new_generation_id: str,
+        now: datetime,
+    ) -> Generation:
+        """Insert a retry of a locked generation, and return the retry. Arguments and errors as `_insert`."""
         request = request_from(before)
         self._moderation.refuse_denied(request.texts)
         planner.require_still_reproducible(caller, request)
@@ -421,7 +455,7 @@ class Generations:
             stage=GenerationStage.QUEUED, due_time=now, update_time=now, revision=row.revision + 1
         ).where(waiting).execute()
         found = read_generation(caller, generation_id)
-        if found.state != GenerationState.PENDING:
+        if found.state in ENDED_STATES:
             raise FailedPreconditionError(
                 "GENERATION_NOT_WAITING",
                 f"the generation is {found.state}; only one that waits for its retry can start now",

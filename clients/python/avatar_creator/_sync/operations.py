@@ -34,7 +34,8 @@ from avatar_creator.values import (
 class Operations(Namespace):
     """Operation of the service, with a token that has the role ops.
 
-    Every method raises `PermissionDeniedError` if the token has no such role. The service logs every call.
+    Every method raises `PermissionDeniedError` if the token has no such role, except `bulk_cancel` and
+    `bulk_retry` of your own generations. The service logs every call of an operator.
     """
 
     def list_workers(
@@ -158,10 +159,10 @@ class Operations(Namespace):
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
-            The generation, with the same id.
+            The generation, with the same id. A generation that is already due or runs is unchanged.
 
         Raises:
-            FailedPreconditionError: The generation is not pending.
+            FailedPreconditionError: The generation has ended.
             NotFoundError: The generation does not exist.
 
         Examples:
@@ -175,7 +176,7 @@ class Operations(Namespace):
     def bulk_cancel(
         self,
         *,
-        user_id: str,
+        user_id: str = "",
         project: Project | str = "",
         states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] = (),
         error_reasons: ErrorReason | str | Iterable[ErrorReason | str] = (),
@@ -189,8 +190,12 @@ class Operations(Namespace):
     ) -> BulkCancellation:
         """Cancel the generations that match every given filter, oldest first.
 
+        The client does not repeat the call after a lost answer, because a second one would go on with further
+        generations. See with `dry_run` what is left.
+
         Args:
-            user_id: The user whose generations to cancel, or `-` for all users.
+            user_id: The user whose generations to cancel, or `-` for all users; empty means your own, which
+                needs no role.
             project: Only generations of this project, or of the project with this id; empty means all.
             states: PENDING or PROCESSING; empty means both.
             error_reasons: Only generations whose last attempt failed with one of these reasons; empty means
@@ -222,7 +227,7 @@ class Operations(Namespace):
     def bulk_retry(
         self,
         *,
-        user_id: str,
+        user_id: str = "",
         project: Project | str = "",
         states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] = (),
         error_reasons: ErrorReason | str | Iterable[ErrorReason | str] = (),
@@ -236,8 +241,11 @@ class Operations(Namespace):
     ) -> BulkRetry:
         """Retry the generations that match every given filter, oldest first, each at most once.
 
+        The client does not repeat the call after a lost answer; see `bulk_cancel`.
+
         Args:
-            user_id: The user whose generations to retry, or `-` for all users.
+            user_id: The user whose generations to retry, or `-` for all users; empty means your own, which
+                needs no role.
             project: Only generations of this project, or of the project with this id; empty means all.
             states: FAILED, CANCELLED or both; empty means FAILED.
             error_reasons: Only generations that failed with one of these reasons; empty means all.

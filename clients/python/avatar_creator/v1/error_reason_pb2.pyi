@@ -450,10 +450,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: 400 `GetAvatar` calls of one user at the same time.
     """
     ERROR_REASON_GENERATION_NOT_WAITING: _ErrorReason.ValueType  # 49
-    """The generation does not wait for the time of its next attempt, because it is not PENDING.
+    """The generation does not wait for the time of its next attempt, because it has ended.
 
     - Status: FAILED_PRECONDITION.
-    - Metadata: `state`: `PROCESSING`, `COMPLETED`, `FAILED` or `CANCELLED`.
+    - Metadata: `state`: `COMPLETED`, `FAILED` or `CANCELLED`.
     - Retry: no; `RetryGeneration` starts a FAILED or CANCELLED generation again.
     - Example: `RetryNow` for a FAILED generation.
     """
@@ -903,10 +903,10 @@ has not begun the call: it may be sent again, also without a `request_id`.
 - Example: 400 `GetAvatar` calls of one user at the same time.
 """
 ERROR_REASON_GENERATION_NOT_WAITING: ErrorReason.ValueType  # 49
-"""The generation does not wait for the time of its next attempt, because it is not PENDING.
+"""The generation does not wait for the time of its next attempt, because it has ended.
 
 - Status: FAILED_PRECONDITION.
-- Metadata: `state`: `PROCESSING`, `COMPLETED`, `FAILED` or `CANCELLED`.
+- Metadata: `state`: `COMPLETED`, `FAILED` or `CANCELLED`.
 - Retry: no; `RetryGeneration` starts a FAILED or CANCELLED generation again.
 - Example: `RetryNow` for a FAILED generation.
 """

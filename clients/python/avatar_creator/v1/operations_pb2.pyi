@@ -375,7 +375,11 @@ class GenerationFilter(_message.Message):
     PRIORITIES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_TO_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
-    """Id of the user; `-` for all users. Must not be empty."""
+    """Id of the user whose generations to select; `-` for all users; empty for the caller.
+
+    Any other user than the caller needs a token with `role: ops`. Without that role, the call fails with
+    PERMISSION_DENIED, reason ROLE_REQUIRED. With that role and a `project_id`, empty means the project's owner.
+    """
     project_id: _builtins.str
     """Filter by project id. Empty: all projects."""
     @_builtins.property

@@ -368,7 +368,7 @@ class RetryNowResponse(_message.Message):
     GENERATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def generation(self) -> _generation_pb2.Generation:
-        """The generation, PENDING and due."""
+        """The generation: PENDING and due, or PROCESSING."""
 
     def __init__(
         self,

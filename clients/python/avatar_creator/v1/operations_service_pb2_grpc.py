@@ -28,8 +28,8 @@ if _version_not_supported:
 class OperationsServiceStub(object):
     """Operation of the service: workers, the queue, and the limits of users.
 
-    Every call needs a token with `role: ops`; without that role, it fails with PERMISSION_DENIED, reason ROLE_REQUIRED.
-    The service logs each call with the operator and the request.
+    Every call needs a token with `role: ops`, except the bulk calls for the caller's own generations. Without that role,
+    it fails with PERMISSION_DENIED, reason ROLE_REQUIRED. The service logs each call of an operator, with the request.
     """
 
     def __init__(self, channel):
@@ -108,8 +108,8 @@ class OperationsServiceStub(object):
 class OperationsServiceServicer(object):
     """Operation of the service: workers, the queue, and the limits of users.
 
-    Every call needs a token with `role: ops`; without that role, it fails with PERMISSION_DENIED, reason ROLE_REQUIRED.
-    The service logs each call with the operator and the request.
+    Every call needs a token with `role: ops`, except the bulk calls for the caller's own generations. Without that role,
+    it fails with PERMISSION_DENIED, reason ROLE_REQUIRED. The service logs each call of an operator, with the request.
     """
 
     def ListWorkers(self, request, context):
@@ -174,9 +174,10 @@ class OperationsServiceServicer(object):
     def RetryNow(self, request, context):
         """Start the next attempt of a waiting generation now.
 
-        The generation keeps its id, and its watchers see it QUEUED. A generation that is already due is returned unchanged.
+        The generation keeps its id, and its watchers see it QUEUED. A generation that is already due or PROCESSING is
+        returned unchanged.
 
-        Errors: NOT_FOUND. FAILED_PRECONDITION, reason GENERATION_NOT_WAITING, if it is not PENDING.
+        Errors: NOT_FOUND. FAILED_PRECONDITION, reason GENERATION_NOT_WAITING, if it has ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -186,7 +187,8 @@ class OperationsServiceServicer(object):
         """Cancel the generations that match a filter, oldest first, up to a maximum number.
 
         The call cancels one generation after the other. If it fails or its deadline passes, those that it has cancelled stay
-        cancelled, and the same call goes on with the others.
+        cancelled. A second call selects among the others, so that both together can cancel more than `max_count`: after a
+        lost answer, see with `dry_run` what is left.
 
         Errors: INVALID_ARGUMENT, if `filter.states` has other states than PENDING and PROCESSING.
         """
@@ -197,8 +199,9 @@ class OperationsServiceServicer(object):
     def BulkRetryGenerations(self, request, context):
         """Retry the generations that match a filter, oldest first, up to a maximum number. See RetryGeneration.
 
-        Generations that have been retried before are left out, so a repeated call retries none twice. The limits of each
-        user apply. The call retries one generation after the other; see BulkCancelGenerations.
+        Generations that have been retried before are left out, so that calls for the same generations retry none twice. The
+        limits of each user apply. The call retries one generation after the other, and a second call selects among the
+        others; see BulkCancelGenerations.
 
         Errors: INVALID_ARGUMENT, if `filter.states` has other states than FAILED and CANCELLED.
         """
@@ -314,8 +317,8 @@ def add_OperationsServiceServicer_to_server(servicer, server):
 class OperationsService(object):
     """Operation of the service: workers, the queue, and the limits of users.
 
-    Every call needs a token with `role: ops`; without that role, it fails with PERMISSION_DENIED, reason ROLE_REQUIRED.
-    The service logs each call with the operator and the request.
+    Every call needs a token with `role: ops`, except the bulk calls for the caller's own generations. Without that role,
+    it fails with PERMISSION_DENIED, reason ROLE_REQUIRED. The service logs each call of an operator, with the request.
     """
 
     @staticmethod

@@ -29,8 +29,8 @@ GRPC_VERSION: str
 class OperationsServiceStub:
     """Operation of the service: workers, the queue, and the limits of users.
 
-    Every call needs a token with `role: ops`; without that role, it fails with PERMISSION_DENIED, reason ROLE_REQUIRED.
-    The service logs each call with the operator and the request.
+    Every call needs a token with `role: ops`, except the bulk calls for the caller's own generations. Without that role,
+    it fails with PERMISSION_DENIED, reason ROLE_REQUIRED. The service logs each call of an operator, with the request.
     """
 
     @_typing.overload
@@ -73,23 +73,26 @@ class OperationsServiceStub:
     RetryNow: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.RetryNowRequest, _operations_service_pb2.RetryNowResponse]
     """Start the next attempt of a waiting generation now.
 
-    The generation keeps its id, and its watchers see it QUEUED. A generation that is already due is returned unchanged.
+    The generation keeps its id, and its watchers see it QUEUED. A generation that is already due or PROCESSING is
+    returned unchanged.
 
-    Errors: NOT_FOUND. FAILED_PRECONDITION, reason GENERATION_NOT_WAITING, if it is not PENDING.
+    Errors: NOT_FOUND. FAILED_PRECONDITION, reason GENERATION_NOT_WAITING, if it has ended.
     """
     BulkCancelGenerations: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.BulkCancelGenerationsRequest, _operations_service_pb2.BulkCancelGenerationsResponse]
     """Cancel the generations that match a filter, oldest first, up to a maximum number.
 
     The call cancels one generation after the other. If it fails or its deadline passes, those that it has cancelled stay
-    cancelled, and the same call goes on with the others.
+    cancelled. A second call selects among the others, so that both together can cancel more than `max_count`: after a
+    lost answer, see with `dry_run` what is left.
 
     Errors: INVALID_ARGUMENT, if `filter.states` has other states than PENDING and PROCESSING.
     """
     BulkRetryGenerations: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.BulkRetryGenerationsRequest, _operations_service_pb2.BulkRetryGenerationsResponse]
     """Retry the generations that match a filter, oldest first, up to a maximum number. See RetryGeneration.
 
-    Generations that have been retried before are left out, so a repeated call retries none twice. The limits of each
-    user apply. The call retries one generation after the other; see BulkCancelGenerations.
+    Generations that have been retried before are left out, so that calls for the same generations retry none twice. The
+    limits of each user apply. The call retries one generation after the other, and a second call selects among the
+    others; see BulkCancelGenerations.
 
     Errors: INVALID_ARGUMENT, if `filter.states` has other states than FAILED and CANCELLED.
     """
@@ -108,8 +111,8 @@ class OperationsServiceStub:
 class OperationsServiceAsyncStub(OperationsServiceStub):
     """Operation of the service: workers, the queue, and the limits of users.
 
-    Every call needs a token with `role: ops`; without that role, it fails with PERMISSION_DENIED, reason ROLE_REQUIRED.
-    The service logs each call with the operator and the request.
+    Every call needs a token with `role: ops`, except the bulk calls for the caller's own generations. Without that role,
+    it fails with PERMISSION_DENIED, reason ROLE_REQUIRED. The service logs each call of an operator, with the request.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -149,23 +152,26 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     RetryNow: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.RetryNowRequest, _operations_service_pb2.RetryNowResponse]  # type: ignore[assignment]
     """Start the next attempt of a waiting generation now.
 
-    The generation keeps its id, and its watchers see it QUEUED. A generation that is already due is returned unchanged.
+    The generation keeps its id, and its watchers see it QUEUED. A generation that is already due or PROCESSING is
+    returned unchanged.
 
-    Errors: NOT_FOUND. FAILED_PRECONDITION, reason GENERATION_NOT_WAITING, if it is not PENDING.
+    Errors: NOT_FOUND. FAILED_PRECONDITION, reason GENERATION_NOT_WAITING, if it has ended.
     """
     BulkCancelGenerations: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.BulkCancelGenerationsRequest, _operations_service_pb2.BulkCancelGenerationsResponse]  # type: ignore[assignment]
     """Cancel the generations that match a filter, oldest first, up to a maximum number.
 
     The call cancels one generation after the other. If it fails or its deadline passes, those that it has cancelled stay
-    cancelled, and the same call goes on with the others.
+    cancelled. A second call selects among the others, so that both together can cancel more than `max_count`: after a
+    lost answer, see with `dry_run` what is left.
 
     Errors: INVALID_ARGUMENT, if `filter.states` has other states than PENDING and PROCESSING.
     """
     BulkRetryGenerations: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.BulkRetryGenerationsRequest, _operations_service_pb2.BulkRetryGenerationsResponse]  # type: ignore[assignment]
     """Retry the generations that match a filter, oldest first, up to a maximum number. See RetryGeneration.
 
-    Generations that have been retried before are left out, so a repeated call retries none twice. The limits of each
-    user apply. The call retries one generation after the other; see BulkCancelGenerations.
+    Generations that have been retried before are left out, so that calls for the same generations retry none twice. The
+    limits of each user apply. The call retries one generation after the other, and a second call selects among the
+    others; see BulkCancelGenerations.
 
     Errors: INVALID_ARGUMENT, if `filter.states` has other states than FAILED and CANCELLED.
     """
@@ -183,8 +189,8 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
 class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Operation of the service: workers, the queue, and the limits of users.
 
-    Every call needs a token with `role: ops`; without that role, it fails with PERMISSION_DENIED, reason ROLE_REQUIRED.
-    The service logs each call with the operator and the request.
+    Every call needs a token with `role: ops`, except the bulk calls for the caller's own generations. Without that role,
+    it fails with PERMISSION_DENIED, reason ROLE_REQUIRED. The service logs each call of an operator, with the request.
     """
 
     @_abc_1.abstractmethod
@@ -264,9 +270,10 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_operations_service_pb2.RetryNowResponse, _abc.Awaitable[_operations_service_pb2.RetryNowResponse]]:
         """Start the next attempt of a waiting generation now.
 
-        The generation keeps its id, and its watchers see it QUEUED. A generation that is already due is returned unchanged.
+        The generation keeps its id, and its watchers see it QUEUED. A generation that is already due or PROCESSING is
+        returned unchanged.
 
-        Errors: NOT_FOUND. FAILED_PRECONDITION, reason GENERATION_NOT_WAITING, if it is not PENDING.
+        Errors: NOT_FOUND. FAILED_PRECONDITION, reason GENERATION_NOT_WAITING, if it has ended.
         """
 
     @_abc_1.abstractmethod
@@ -278,7 +285,8 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Cancel the generations that match a filter, oldest first, up to a maximum number.
 
         The call cancels one generation after the other. If it fails or its deadline passes, those that it has cancelled stay
-        cancelled, and the same call goes on with the others.
+        cancelled. A second call selects among the others, so that both together can cancel more than `max_count`: after a
+        lost answer, see with `dry_run` what is left.
 
         Errors: INVALID_ARGUMENT, if `filter.states` has other states than PENDING and PROCESSING.
         """
@@ -291,8 +299,9 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_operations_service_pb2.BulkRetryGenerationsResponse, _abc.Awaitable[_operations_service_pb2.BulkRetryGenerationsResponse]]:
         """Retry the generations that match a filter, oldest first, up to a maximum number. See RetryGeneration.
 
-        Generations that have been retried before are left out, so a repeated call retries none twice. The limits of each
-        user apply. The call retries one generation after the other; see BulkCancelGenerations.
+        Generations that have been retried before are left out, so that calls for the same generations retry none twice. The
+        limits of each user apply. The call retries one generation after the other, and a second call selects among the
+        others; see BulkCancelGenerations.
 
         Errors: INVALID_ARGUMENT, if `filter.states` has other states than FAILED and CANCELLED.
         """

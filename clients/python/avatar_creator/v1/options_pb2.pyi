@@ -34,7 +34,7 @@ class _TextFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TextFormat
     An empty text means the caller, unless the field is REQUIRED.
     """
     TEXT_FORMAT_USER_ID_OR_ALL: _TextFormat.ValueType  # 3
-    """Id of a user, or `-` for all users. An empty text means the caller, unless the field is REQUIRED."""
+    """Id of a user, or `-` for all users. An empty text means the caller."""
     TEXT_FORMAT_PAGE_TOKEN: _TextFormat.ValueType  # 4
     """A page token. Any other text fails with the reason PAGE_TOKEN_INVALID."""
     TEXT_FORMAT_MEDIA_TYPE: _TextFormat.ValueType  # 5
@@ -52,7 +52,7 @@ TEXT_FORMAT_USER_ID: TextFormat.ValueType  # 2
 An empty text means the caller, unless the field is REQUIRED.
 """
 TEXT_FORMAT_USER_ID_OR_ALL: TextFormat.ValueType  # 3
-"""Id of a user, or `-` for all users. An empty text means the caller, unless the field is REQUIRED."""
+"""Id of a user, or `-` for all users. An empty text means the caller."""
 TEXT_FORMAT_PAGE_TOKEN: TextFormat.ValueType  # 4
 """A page token. Any other text fails with the reason PAGE_TOKEN_INVALID."""
 TEXT_FORMAT_MEDIA_TYPE: TextFormat.ValueType  # 5
@@ -64,9 +64,9 @@ class FieldLimits(_message.Message):
     """Limits of a field.
 
     The service refuses a request that breaks one, with INVALID_ARGUMENT, reason INVALID_FIELD. `google.api.field_behavior`
-    says more: a text that is REQUIRED or an IDENTIFIER must not be blank, and a list that is REQUIRED must not be empty.
-    An entry of a list, and a text of a `oneof`, must not be blank either. No entry of a list of enum values is
-    UNSPECIFIED.
+    says more: a text that is REQUIRED or an IDENTIFIER must not be blank, a list that is REQUIRED must not be empty, and a
+    message that is REQUIRED must not be absent. An entry of a list, and a text of a `oneof`, must not be blank either. No
+    entry of a list of enum values is UNSPECIFIED.
 
     In a response, the limits say how large a field can become, for clients that reserve space for it.
     """

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterator
+from dataclasses import replace
 
 from avatar_creator.v1 import generation_service_pb2 as pb
 from avatar_creator.v1 import generation_service_pb2_grpc as pb_grpc
-from avatar_creator.v1.error_reason_pb2 import ErrorReason
-from avatar_creator.v1.generation_pb2 import GenerationPriority, GenerationState
+from avatar_creator.v1.generation_pb2 import GenerationPriority
 from avatar_creator_server.api.access import (
     current_caller,
     privileged_caller,
@@ -22,7 +22,6 @@ from avatar_creator_server.contract import mapping
 from avatar_creator_server.database.models import states
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
 from avatar_creator_server.generations.feed import GenerationFeed
-from avatar_creator_server.generations.lists import GenerationFilter
 from avatar_creator_server.generations.request import GenerationRequest
 from avatar_creator_server.generations.service import Generations
 from avatar_creator_server.generations.updates import GenerationUpdate
@@ -97,16 +96,10 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
         validate(request)
         page = await self._generations.list_page(
             resolve_list_owner(request),
-            GenerationFilter(
-                project_id=request.project_id,
+            replace(
+                mapping.generation_filter_from_proto(request),
                 group_id=request.group_id,
-                states=tuple(mapping.word_of(GenerationState, state) for state in request.states),
                 created_from=mapping.instant_of(request, "create_time_from"),
-                created_before=mapping.instant_of(request, "create_time_to"),
-                error_reasons=tuple(
-                    mapping.word_of(ErrorReason, reason).upper() for reason in request.error_reasons
-                ),
-                priorities=tuple(mapping.word_of(GenerationPriority, each) for each in request.priorities),
                 oldest_first=request.order == pb.GENERATION_ORDER_OLDEST_FIRST,
             ),
             page_size=request.page_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.message import Message
@@ -10,9 +11,8 @@ from google.protobuf.message import Message
 from avatar_creator.v1 import operations_pb2
 from avatar_creator.v1 import operations_service_pb2 as pb
 from avatar_creator.v1 import operations_service_pb2_grpc as pb_grpc
-from avatar_creator.v1.error_reason_pb2 import ErrorReason
-from avatar_creator.v1.generation_pb2 import GenerationPriority, GenerationState
-from avatar_creator_server.api.access import log_operation, require_operator
+from avatar_creator.v1.generation_pb2 import GenerationState
+from avatar_creator_server.api.access import log_operation, require_operator, resolve_bulk_owner
 from avatar_creator_server.api.answers import fit
 from avatar_creator_server.api.context import Context
 from avatar_creator_server.api.validation import validate
@@ -21,7 +21,7 @@ from avatar_creator_server.core import Core
 from avatar_creator_server.errors import FieldViolation
 from avatar_creator_server.generations.lists import GenerationFilter
 from avatar_creator_server.generations.user_activity import UserOrder
-from avatar_creator_server.shared.caller import ALL_USERS, Caller
+from avatar_creator_server.shared.caller import Caller
 
 _DEFAULT_COUNT = 100
 _LISTED_IDS = 100
@@ -41,7 +41,7 @@ _LIMITS = {
 
 
 class OperationsService(pb_grpc.OperationsServiceServicer):
-    """Operation of the service, for callers with role ops."""
+    """Operation of the service, for callers with role ops. The bulk calls are for others too."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -90,10 +90,9 @@ class OperationsService(pb_grpc.OperationsServiceServicer):
     async def BulkCancelGenerations(
         self, request: pb.BulkCancelGenerationsRequest, context: Context
     ) -> pb.BulkCancelGenerationsResponse:
-        operator = _operator(request, *_violations_of_filter(request, _CANCELLABLE))
+        validate(request, *_violations_of_filter(request, _CANCELLABLE))
         result = await self._core.bulk_changes.cancel(
-            operator,
-            _owner(request.filter),
+            resolve_bulk_owner(request),
             _filter(request.filter, _CANCELLABLE),
             most=request.max_count or _DEFAULT_COUNT,
             dry_run=request.dry_run,
@@ -107,10 +106,9 @@ class OperationsService(pb_grpc.OperationsServiceServicer):
     async def BulkRetryGenerations(
         self, request: pb.BulkRetryGenerationsRequest, context: Context
     ) -> pb.BulkRetryGenerationsResponse:
-        operator = _operator(request, *_violations_of_filter(request, _RETRYABLE))
+        validate(request, *_violations_of_filter(request, _RETRYABLE))
         result = await self._core.bulk_changes.retry(
-            operator,
-            _owner(request.filter),
+            resolve_bulk_owner(request),
             _filter(request.filter, (GenerationState.GENERATION_STATE_FAILED,)),
             most=request.max_count or _DEFAULT_COUNT,
             dry_run=request.dry_run,
@@ -151,7 +149,8 @@ class OperationsService(pb_grpc.OperationsServiceServicer):
             for field, name in _LIMITS.items()
             if request.limits.HasField(field)  # type: ignore[arg-type]
         }
-        violations = [] if given else [FieldViolation("limits", "must have at least one limit")]
+        lacks_all = request.HasField("limits") and not given
+        violations = [FieldViolation("limits", "must have at least one limit")] if lacks_all else []
         operator = _operator(request, *violations)
         limits = await self._core.user_limits.set(request.user_id, given, operator=operator.user_id)
         return pb.SetUserLimitsResponse(limits=operations_mapping.user_limits_to_proto(limits))
@@ -177,30 +176,18 @@ def _operator(request: Message, *violations: FieldViolation) -> Caller:
     return operator
 
 
-def _owner(message: operations_pb2.GenerationFilter) -> Caller:
-    """Return whose generations a filter selects, as a caller who finds them."""
-    everyone = message.user_id == ALL_USERS
-    return Caller("" if everyone else message.user_id, sees_all=everyone)
-
-
 def _filter(
     message: operations_pb2.GenerationFilter, default: tuple[GenerationState.ValueType, ...]
 ) -> GenerationFilter:
-    states = message.states or default
-    return GenerationFilter(
-        project_id=message.project_id,
-        states=tuple(mapping.word_of(GenerationState, state) for state in states),
-        error_reasons=tuple(mapping.word_of(ErrorReason, reason).upper() for reason in message.error_reasons),
-        priorities=tuple(mapping.word_of(GenerationPriority, each) for each in message.priorities),
-        created_before=mapping.instant_of(message, "create_time_to"),
-    )
+    """Decode a filter. Without states, it has these."""
+    filters = mapping.generation_filter_from_proto(message)
+    states = filters.states or tuple(mapping.word_of(GenerationState, state) for state in default)
+    return replace(filters, states=states)
 
 
 def _violations_of_filter(
     request: Any, allowed: tuple[GenerationState.ValueType, ...]
 ) -> Iterator[FieldViolation]:
-    if not request.HasField("filter"):
-        yield FieldViolation("filter.user_id", f"must be a user id, or {ALL_USERS} for all users")
     for index, state in enumerate(request.filter.states):
         if state not in allowed and state in GenerationState.values() and state:
             words = " or ".join(mapping.word_of(GenerationState, each).upper() for each in allowed)
