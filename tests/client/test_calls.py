@@ -71,6 +71,7 @@ GENERATION = Generation(id="g1", revision=1)
 VARIATION = Generation(id="g2", revision=1)
 ATTEMPTS = [GenerationAttempt(attempt_number=1), GenerationAttempt(attempt_number=2)]
 RECIPE = Recipe(provider="sketch", seed=7)
+DETAILS = GetGenerationResponse(generation=GENERATION, attempts=ATTEMPTS, recipe=RECIPE)
 SHORT_HAIR = Attributes(hair_style=HairStyle.HAIR_STYLE_SHORT)
 OPENED = GetProjectResponse(project=PROJECT, avatars=[AVATAR], next_page_token="next")
 FOUND = BatchGetAvatarsResponse(avatars=[AVATAR], missing_avatar_ids=["a2"])
@@ -245,6 +246,13 @@ CALLS: dict[str, tuple[str, Callable[[Any], Any], Message, Message, Any]] = {
         GetGenerationRequest(generation_id="g1"),
         GetGenerationResponse(generation=GENERATION, attempts=ATTEMPTS),
         GENERATION,
+    ),
+    "generations.details": (
+        "GetGeneration",
+        lambda c: c.generations.details("g1"),
+        GetGenerationRequest(generation_id="g1"),
+        DETAILS,
+        DETAILS,
     ),
     "generations.attempts": (
         "GetGeneration",

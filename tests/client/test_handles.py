@@ -186,7 +186,7 @@ class TestHandle:
         assert (request.generation_id, request.request_id) == ("g1", "r1")
 
     def test_it_is_accepted_in_place_of_an_id(self, handle: Any, client: Any, server: ScriptedServer) -> None:
-        server.script("GetGeneration", *[[GetGenerationResponse(generation=generation(2))]] * 3)
+        server.script("GetGeneration", *[[GetGenerationResponse(generation=generation(2))]] * 4)
         server.script("CancelGeneration", [CancelGenerationResponse(generation=generation(2))])
         server.script("RetryGeneration", [RetryGenerationResponse(generation=generation(1))])
         server.script("RetryNow", [RetryNowResponse(generation=generation(2))])
@@ -196,6 +196,7 @@ class TestHandle:
         generations = client.generations
         for use in (
             generations.get,
+            generations.details,
             generations.attempts,
             generations.recipe,
             generations.cancel,
@@ -207,7 +208,7 @@ class TestHandle:
         ):
             use(handle)
         _, *calls = server.calls
-        assert len(calls) == 9
+        assert len(calls) == 10
         assert all("g1" in str(call.request) for call in calls)
 
     def test_it_cannot_be_pickled_but_its_state_can(self, handle: Any) -> None:

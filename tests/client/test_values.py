@@ -28,6 +28,7 @@ from avatar_creator import (
     ErrorReason,
     Gender,
     Generation,
+    GenerationFailure,
     GenerationState,
     HairColor,
     InvalidArgumentError,
@@ -57,6 +58,9 @@ LEFT_OUT = {
     "GetStatsResponse.next_page_token": "the client reads all pages",
 }
 """Fields of the contract that a value does not have, and why."""
+
+RENAMED = {"GenerationError.message": "explanation"}
+"""Fields of the contract that have another name in a value: `message` of each value is its message."""
 
 VALUES: dict[str, Any] = {
     name: each
@@ -142,9 +146,8 @@ def item_of(field: FieldDescriptor) -> Any:
 def test_a_value_has_every_field_of_its_message(name: str) -> None:
     descriptor = descriptor_of(VALUES[name])
     own = {field.name for field in fields(VALUES[name])}
-    assert own == {
-        field.name for field in descriptor.fields if f"{descriptor.name}.{field.name}" not in LEFT_OUT
-    }
+    paths = {f"{descriptor.name}.{field.name}": field.name for field in descriptor.fields}
+    assert own == {RENAMED.get(path, name) for path, name in paths.items() if path not in LEFT_OUT}
 
 
 def test_every_message_inside_a_value_has_a_value() -> None:
@@ -179,13 +182,13 @@ def test_no_field_gets_lost_on_the_way_to_a_value_and_back(name: str) -> None:
     value = VALUES[name].from_message(message)
     rebuilt = VALUES[name](**{field.name: getattr(value, field.name) for field in fields(value)})
 
-    assert Value.message.fget(value) == message  # type: ignore[attr-defined]
+    assert value.message == message
     assert rebuilt == value
     for left_out in LEFT_OUT:
         of, _, path = left_out.partition(".")
         if of == message.DESCRIPTOR.name:
             message.ClearField(path)
-    assert Value.message.fget(rebuilt) == message  # type: ignore[attr-defined]
+    assert rebuilt.message == message
     empty = VALUES[name].from_message(type(message)())
     for field in fields(value):
         hint = get_type_hints(VALUES[name])[field.name]
@@ -242,6 +245,18 @@ def test_absent_facts_are_none_and_times_have_a_zone() -> None:
     assert sarah.create_time == datetime(2026, 11, 27, 14, 55, 33, 14_875, tzinfo=UTC)
     assert sarah.to_dict()["create_time"] == "2026-11-27T14:55:33.014875Z"
     assert repr(sarah) == f"Avatar(id='{ID}', name='Sarah', source_type=UPLOADED)"
+
+
+def test_a_failure_has_its_explanation_as_text_and_its_message_as_every_value() -> None:
+    message = GenerationErrorMessage(
+        reason=ErrorReason.PROVIDER_NSFW.number,  # type: ignore[arg-type]
+        message="the picture was withheld",
+    )
+    failure = GenerationFailure.from_message(message)
+
+    assert str(failure) == failure.explanation == "the picture was withheld"
+    assert failure.message == message
+    assert failure.to_dict() == {"reason": "PROVIDER_NSFW", "explanation": "the picture was withheld"}
 
 
 def test_prices_are_exact_dollars() -> None:
@@ -322,15 +337,24 @@ def test_the_reason_of_a_failure_is_the_word_of_errors_and_logs() -> None:
     assert ErrorReason.PROVIDER_NSFW == "PROVIDER_NSFW"
 
 
-def test_an_unknown_number_survives_is_compared_printed_and_pickled() -> None:
-    newer = Generation.from_message(GenerationMessage(id=ID, state=99)).state  # type: ignore[arg-type]
+@pytest.mark.parametrize("number", [99, -1])
+def test_an_unknown_number_survives_is_compared_printed_and_pickled(number: int) -> None:
+    message = GenerationMessage(id=ID, state=number)  # type: ignore[arg-type]
+    newer = Generation.from_message(message).state
+    word = f"unknown_{number}"
 
-    assert (newer.number, newer.value, repr(newer)) == (99, "unknown_99", "GenerationState.UNKNOWN_99")
-    assert newer == GenerationState.of_number(99) == GenerationState("unknown_99")
+    assert (newer.number, newer.value, repr(newer)) == (number, word, f"GenerationState.{word.upper()}")
+    assert (
+        newer == GenerationState.of_number(number) == GenerationState(word) == GenerationState(word.upper())
+    )
     assert newer not in list(GenerationState)
     assert pickle.loads(pickle.dumps(newer)) == copy.deepcopy(newer) == newer
-    assert pickle.loads(pickle.dumps(newer)).number == 99
-    assert Attributes(gender=Gender.of_number(7)).message.gender == 7
+    assert pickle.loads(pickle.dumps(newer)).number == number
+    assert Attributes(gender=Gender.of_number(number)).message.gender == number
+
+
+def test_a_stored_word_of_a_newer_service_is_the_member_after_an_upgrade() -> None:
+    assert Gender("unknown_1") is Gender.FEMALE
 
 
 @pytest.mark.parametrize("wrong", ["femal", "", "unknown_x", 1, None, HairColor.BLACK, ["female"]])

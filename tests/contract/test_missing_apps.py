@@ -200,7 +200,7 @@ def draw_from_text(
         # The list may be wrong, so the provider has the last word. A refusal costs nothing.
         assert (drawn.state, drawn.price_micros) == (FAILED, 0)
         assert present(drawn.error).reason == ErrorReason.PROVIDER_GONE
-        assert "Model not supported by provider fal-ai" in present(drawn.error).message
+        assert "Model not supported by provider fal-ai" in present(drawn.error).explanation
         return
     assert (drawn.state, drawn.price_micros) == (COMPLETED, price)
     recipe = client.generations.recipe(drawn.id)

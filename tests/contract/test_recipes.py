@@ -224,7 +224,7 @@ def test_a_generation_fails_if_its_reference_is_deleted_before_the_drawing(
         distributed.start_worker()
         *_, last = client.generations.watch(generation.id, timeout=30.0)
 
-    assert present(last.error).message == (
+    assert present(last.error).explanation == (
         f"the reference avatar {first.avatar_id} has been deleted: choose another reference"
     )
     assert last.attempt_number == 1

@@ -248,10 +248,14 @@ def estimate_generation(studio: Studio) -> None:
 
 
 def get_generation(studio: Studio) -> None:
-    generation = studio.client.generations.get(studio.generation.id)
+    details = studio.client.generations.details(studio.generation.id)
+    generation = details.generation
+    assert generation == studio.client.generations.get(studio.generation.id)
     assert (generation.state, generation.progress_percent) == (COMPLETED, 100)
     assert generation.avatar_id == studio.generation.avatar_id
-    (attempt,) = studio.client.generations.attempts(studio.generation.id)
+    assert list(details.attempts) == list(studio.client.generations.attempts(studio.generation.id))
+    assert details.recipe == studio.client.generations.recipe(studio.generation.id)
+    (attempt,) = details.attempts
     assert (attempt.attempt_number, attempt.provider) == (1, generation.provider)
     assert attempt.worker
 

@@ -140,7 +140,7 @@ def test_a_local_model_is_checked_by_a_local_classifier(
             )
             *_, ended = client.generations.watch(generation.id, timeout=SECONDS)
             if action == "refuse":
-                assert present(ended.error).message.endswith("withheld the picture as not safe for work")
+                assert present(ended.error).explanation.endswith("withheld the picture as not safe for work")
                 return
             recipe = client.generations.recipe(generation.id)
             picture = Image.open(BytesIO(client.avatars.download(present(ended.avatar_id)))).convert("RGB")

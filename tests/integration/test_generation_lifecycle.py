@@ -72,7 +72,7 @@ async def test_failures_are_retried_after_10_and_100_seconds_until_a_success(stu
             assert retry_delay == timedelta(seconds=delay)
             assert waiting.retry_count == attempt
             assert present(waiting.error).reason == ErrorReason.PROVIDER_UNAVAILABLE
-            assert present(waiting.error).message == BUSY
+            assert present(waiting.error).explanation == BUSY
             await studio.retry_now(generation.id, attempt=attempt)
         (await provider.next_drawing()).succeed()
         completed = await studio.wait_for_end(generation.id)
@@ -81,7 +81,7 @@ async def test_failures_are_retried_after_10_and_100_seconds_until_a_success(stu
     assert completed.error is None
     attempts = await studio.attempts(generation.id)
     assert outcomes(attempts) == [RETRYABLE, RETRYABLE, SUCCEEDED]
-    assert [attempt.error and attempt.error.message for attempt in attempts] == [BUSY, BUSY, None]
+    assert [attempt.error and attempt.error.explanation for attempt in attempts] == [BUSY, BUSY, None]
 
 
 async def test_a_generation_fails_with_the_last_reason_after_three_retries(studio: Studio) -> None:
@@ -99,7 +99,7 @@ async def test_a_generation_fails_with_the_last_reason_after_three_retries(studi
     assert failed.state == FAILED
     assert failed.retry_count == 3
     assert present(failed.error).reason == ErrorReason.PROVIDER_UNAVAILABLE
-    assert present(failed.error).message == BUSY
+    assert present(failed.error).explanation == BUSY
     assert outcomes(await studio.attempts(generation.id)) == [RETRYABLE] * 4
     await studio.wait_until_nothing_is_stored()
 
@@ -146,7 +146,7 @@ async def test_an_unexpected_exception_fails_the_attempt_and_reveals_no_details(
     assert present(waiting.error).reason == ErrorReason.INTERNAL
     (attempt,) = await studio.attempts(generation.id)
     assert attempt.outcome == RETRYABLE
-    for message in (present(waiting.error).message, present(attempt.error).message):
+    for message in (present(waiting.error).explanation, present(attempt.error).explanation):
         assert message
         assert "hunter2" not in message
         assert "KeyError" not in message

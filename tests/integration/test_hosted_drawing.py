@@ -253,7 +253,7 @@ def test_a_refused_key_opens_the_circuit_and_a_good_one_closes_it(
             assert refused.attempt_number == 1
             assert refused.price_micros == 0
         assert router.count == 1
-        assert "allows the next request at" in present(refused.error).message
+        assert "allows the next request at" in present(refused.error).explanation
 
         wait_until(lambda: health_of(deployment, "provider") == "NOT_SERVING", 10.0)
         assert health_of(deployment, "") == "SERVING"

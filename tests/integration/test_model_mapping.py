@@ -352,7 +352,7 @@ async def test_a_strict_generation_is_not_drawn_without_what_it_asked_for(
 
     assert (failed.state, failed.price_micros) == (FAILED, 0)
     assert present(failed.error).reason == ErrorReason.OPTION_NOT_SUPPORTED
-    assert NO_LORA_APP in present(failed.error).message
+    assert NO_LORA_APP in present(failed.error).explanation
 
 
 async def test_a_request_of_another_app_is_cancelled_and_the_next_one_resumed(

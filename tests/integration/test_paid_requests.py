@@ -346,7 +346,7 @@ async def test_a_picture_of_a_single_request_is_not_paid_twice_if_the_storage_st
 
         assert (failed.state, failed.price_micros) == (FAILED, PRICE)
         assert present(failed.error).reason == ErrorReason.STORAGE_UNAVAILABLE
-        assert "does not retry" in present(failed.error).message
+        assert "does not retry" in present(failed.error).explanation
         [attempt] = await studio.attempts(generation.id)
         assert (attempt.possibly_charged, attempt.price_micros) == (True, PRICE)
         assert not provider.has_begun()
@@ -370,7 +370,7 @@ async def test_a_picture_of_a_single_request_that_the_worker_cannot_read_is_not_
         failed = await studio.wait_for_end(generation.id)
 
     assert (failed.state, failed.price_micros) == (FAILED, PRICE)
-    assert "does not retry" in present(failed.error).message
+    assert "does not retry" in present(failed.error).explanation
 
 
 async def test_a_picture_of_a_single_request_that_its_worker_loses_when_it_stops_is_not_paid_twice(
@@ -387,7 +387,7 @@ async def test_a_picture_of_a_single_request_that_its_worker_loses_when_it_stops
 
     assert (failed.state, failed.price_micros) == (FAILED, PRICE)
     assert present(failed.error).reason == ErrorReason.WORKER_LOST
-    assert present(failed.error).message == (
+    assert present(failed.error).explanation == (
         "the worker stopped before it had stored the picture; a picture that may be paid for is lost, "
         "so the service does not retry"
     )

@@ -331,7 +331,7 @@ async def test_a_withheld_picture_that_cannot_be_fetched_again_is_not_paid_twice
         [attempt] = await studio.attempts(generation.id)
 
     assert (failed.state, present(failed.error).reason, failed.price_micros) == (FAILED, UNAVAILABLE, PRICE)
-    assert present(failed.error).message.endswith("so the service does not retry")
+    assert present(failed.error).explanation.endswith("so the service does not retry")
     assert (attempt.outcome, attempt.possibly_charged, attempt.price_micros) == (FATAL, True, PRICE)
     assert not provider.has_begun()
 
@@ -369,7 +369,7 @@ async def test_after_the_last_retry_the_generation_fails_and_stores_nothing(
         await studio.wait_until_nothing_is_stored()
 
     assert (failed.state, present(failed.error).reason, failed.attempt_number) == (FAILED, UNAVAILABLE, 4)
-    assert present(failed.error).message == (
+    assert present(failed.error).explanation == (
         "the service's picture moderation does not answer, so the picture was withheld"
     )
     assert failed.price_micros == PRICE

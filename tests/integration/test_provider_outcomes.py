@@ -241,7 +241,7 @@ async def test_every_behavior_has_its_outcome(
                     count = router.count
                     line = (
                         f"{name:36} {found.state:22} {found.reason:16} {found.attempt:15}"
-                        f" {found.price:7} {count}  {state.error and state.error.message}"
+                        f" {found.price:7} {count}  {state.error and state.error.explanation}"
                     )
                     lines.append(line)
                     got = (found.state, found.reason, found.attempt, found.price, count)

@@ -207,7 +207,7 @@ def test_a_retry_fails_if_one_reference_was_deleted_and_names_it(
     last = wait_for_end(client, client.generations.retry(failed.id))
 
     assert present(last.error).reason == ErrorReason.REFERENCE_GONE
-    assert present(last.error).message == (
+    assert present(last.error).explanation == (
         f"the reference avatar {people[1].id} has been deleted: choose another reference"
     )
     assert (last.attempt_number, last.price_micros) == (1, 0)
@@ -246,7 +246,7 @@ def test_a_worker_whose_model_takes_fewer_references_fails_and_requests_nothing(
         last = draw(client, project.id, ids_of(faces))
 
     assert present(last.error).reason == ErrorReason.PROVIDER_REJECTED
-    assert present(last.error).message.endswith("takes at most 1 reference (got 2): give fewer")
+    assert present(last.error).explanation.endswith("takes at most 1 reference (got 2): give fewer")
     assert (last.attempt_number, router.count) == (1, 0)
 
 

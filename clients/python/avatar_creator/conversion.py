@@ -46,6 +46,8 @@ class Value(Generic[MessageType]):
 
     _shown: ClassVar[tuple[str, ...]] = ()
     """Fields that `repr` shows; empty means all."""
+    _contract_names: ClassVar[Mapping[str, str]] = {}
+    """Names in the contract of the fields that have another name here."""
     _source: bytes
 
     @classmethod
@@ -213,9 +215,16 @@ def _readers(cls: Any) -> tuple[tuple[str, _Reader], ...]:
     descriptor = _message_class(cls).DESCRIPTOR.fields_by_name
     hints = get_type_hints(cls)
     return tuple(
-        (field.name, _reader(descriptor[field.name], type(None) in get_args(hints[field.name])))
+        (
+            field.name,
+            _reader(descriptor[_contract_name(cls, field.name)], type(None) in get_args(hints[field.name])),
+        )
         for field in fields(cls)
     )
+
+
+def _contract_name(cls: type[Value[Any]], name: str) -> str:
+    return cls._contract_names.get(name, name)
 
 
 def _reader(field: FieldDescriptor, optional: bool) -> _Reader:
@@ -306,11 +315,11 @@ def _write(value: Value[Any], message: Any) -> None:
         part = getattr(value, field.name)
         if part is None or part == ():
             continue
-        descriptor = message.DESCRIPTOR.fields_by_name[field.name]
-        target = getattr(message, field.name)
+        name = _contract_name(type(value), field.name)
+        target = getattr(message, name)
         match part:
             case Word():
-                setattr(message, field.name, part.number)
+                setattr(message, name, part.number)
             case datetime():
                 target.FromDatetime(part)
             case date():
@@ -325,7 +334,7 @@ def _write(value: Value[Any], message: Any) -> None:
             case tuple() | list():
                 target.extend(_written(part))
             case _:
-                setattr(message, descriptor.name, part)
+                setattr(message, name, part)
 
 
 def _written(parts: Iterable[Any]) -> list[Any]:

@@ -70,12 +70,13 @@ class Word(StrEnum):
     def _missing_(cls, value: object) -> Self | None:
         if not isinstance(value, str):
             return None
-        name = value.strip().upper().replace("-", "_").replace(" ", "_")
-        if (member := cls.__members__.get(name)) is not None:
+        word = value.strip().upper()
+        if (member := cls.__members__.get(word.replace("-", "_").replace(" ", "_"))) is not None:
             return member
-        number = name.removeprefix(_UNKNOWN)
-        if number != name and number.removeprefix("-").isdecimal():
-            return cls._unknown(int(number))
+        number = word.removeprefix(_UNKNOWN)
+        if number != word and number.removeprefix("-").isdecimal():
+            # A program that has been upgraded since it stored the word may know the number.
+            return cls.of_number(int(number))
         return None
 
     @classmethod

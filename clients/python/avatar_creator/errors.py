@@ -222,7 +222,7 @@ class GenerationFailedError(GenerationEndedError):
 
     def __init__(self, generation: Generation) -> None:
         error = generation.error
-        super().__init__(generation, error.message if error else "", reason=error.reason if error else "")
+        super().__init__(generation, error.explanation if error else "", reason=error.reason if error else "")
 
 
 class GenerationCancelledError(GenerationEndedError):

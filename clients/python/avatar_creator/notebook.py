@@ -45,7 +45,7 @@ def generation_card(generation: Generation) -> str:
     state = generation.state if generation.ended else generation.stage
     rows = [("prompt", generation.prompt)]
     if generation.error:
-        rows.append(("error", f"{generation.error.reason}: {generation.error.message}"))
+        rows.append(("error", f"{generation.error.reason}: {generation.error.explanation}"))
     rows += [("note", warning) for warning in generation.warnings]
     rows += [
         ("provider", generation.provider or ""),

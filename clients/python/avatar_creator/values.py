@@ -450,13 +450,18 @@ class GenerationOptions(Value["generation_pb2.GenerationOptions"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class GenerationFailure(Value["generation_pb2.GenerationError"]):
-    """Reason why a generation or an attempt failed."""
+    """Reason why a generation or an attempt failed. `str` of it is the explanation."""
+
+    # `message` of a value is its message of the contract.
+    _contract_names: ClassVar[Mapping[str, str]] = {"explanation": "message"}
 
     reason: ErrorReason
     """Reason, for programs."""
-    message: str  # type: ignore[assignment]
-    """Explanation, for people. It contains no secrets. The message of the contract is `message.error` of the
-    generation or attempt."""
+    explanation: str
+    """Explanation, for people. It contains no secrets."""
+
+    def __str__(self) -> str:
+        return self.explanation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -723,6 +728,18 @@ class GenerationAttempt(Value["generation_pb2.GenerationAttempt"]):
     def price_usd(self) -> Decimal:
         """`price_micros` in US dollars."""
         return usd(self.price_micros)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class GenerationDetails(Value["generation_service_pb2.GetGenerationResponse"]):
+    """A generation with the history of its attempts, and its recipe."""
+
+    generation: Generation
+    """The generation as stored."""
+    attempts: tuple[GenerationAttempt, ...]
+    """Attempts, first to last. At most the last 100."""
+    recipe: Recipe | None
+    """Recipe of the picture. None until COMPLETED."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

@@ -219,7 +219,7 @@ def _failure_sentence(state: Generation) -> str:
     if state.state != GenerationState.PENDING or not state.next_attempt_time or not state.error:
         return ""
     seconds = max(0, round(state.next_attempt_time.timestamp() - time.time()))
-    cause = printable(state.error.message)
+    cause = printable(state.error.explanation)
     return f"attempt {state.attempt_number} failed: {cause}; next attempt in {seconds} s"
 
 
@@ -235,5 +235,5 @@ def _outlook(state: Generation) -> str:
     if state.expected_seconds is not None:
         facts.append(f"done in about {state.expected_seconds} s")
     if state.error:
-        facts.append(printable(state.error.message))
+        facts.append(printable(state.error.explanation))
     return ", ".join(facts)

@@ -162,7 +162,7 @@ def generations(listed: Sequence[Generation], *, with_users: bool, columns: int)
 def generation(shown: Generation) -> Table:
     """Return everything about a generation, one fact on each line."""
     options = shown.options
-    failure = f"{shown.error.reason}: {shown.error.message}" if shown.error else ""
+    failure = f"{shown.error.reason}: {shown.error.explanation}" if shown.error else ""
     return _fact_sheet(
         ("id", shown.id),
         ("user", shown.user_id),
@@ -216,7 +216,7 @@ def attempts(listed: Sequence[GenerationAttempt]) -> Table:
         "failure",
     )
     for attempt in listed:
-        failure = f"{attempt.error.reason}: {attempt.error.message}" if attempt.error else ""
+        failure = f"{attempt.error.reason}: {attempt.error.explanation}" if attempt.error else ""
         took = (attempt.end_time or datetime.now(UTC)) - attempt.start_time
         table.add_row(
             str(attempt.attempt_number),

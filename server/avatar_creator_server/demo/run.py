@@ -118,7 +118,7 @@ async def _watch(generation: AsyncGenerationHandle, console: Console) -> Generat
 
 
 def _cannot_draw(state: Generation, settings: Settings) -> DemoError:
-    problem = f"the portrait could not be drawn: {state.error.message if state.error else state.state}"
+    problem = f"the portrait could not be drawn: {state.error.explanation if state.error else state.state}"
     if settings.chosen_provider == "sketch":
         return DemoError(problem)
     otherwise = "set PROVIDER=sketch"

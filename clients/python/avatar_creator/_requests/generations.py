@@ -59,6 +59,7 @@ from avatar_creator.values import (
     Estimate,
     Generation,
     GenerationAttempt,
+    GenerationDetails,
     PersonaExample,
     Preset,
     Project,
@@ -161,6 +162,11 @@ def estimate_generation(
 def get_generation(generation: AnyGeneration) -> Call[GetGenerationResponse, Generation]:
     request = GetGenerationRequest(generation_id=id_of("generation", Generation, generation))
     return Call(rpcs.GET_GENERATION, request, lambda response: Generation.from_message(response.generation))
+
+
+def get_details(generation: AnyGeneration) -> Call[GetGenerationResponse, GenerationDetails]:
+    request = GetGenerationRequest(generation_id=id_of("generation", Generation, generation))
+    return Call(rpcs.GET_GENERATION, request, GenerationDetails.from_message)
 
 
 def list_attempts(generation: AnyGeneration) -> Call[GetGenerationResponse, tuple[GenerationAttempt, ...]]:

@@ -27,7 +27,15 @@ from avatar_creator.handles import WAIT_SECONDS, AnyGeneration
 from avatar_creator.hooks import OnReconnect
 from avatar_creator.parameters import GenerationParameters
 from avatar_creator.v1.generation_service_pb2 import CreateGenerationRequest
-from avatar_creator.values import Avatar, Estimate, Generation, GenerationAttempt, Project, Recipe
+from avatar_creator.values import (
+    Avatar,
+    Estimate,
+    Generation,
+    GenerationAttempt,
+    GenerationDetails,
+    Project,
+    Recipe,
+)
 
 
 class Generations(Namespace):
@@ -220,6 +228,28 @@ class Generations(Namespace):
             calm man with a beard
         """
         return self._connection.call(requests.get_generation(generation), timeout)
+
+    def details(self, generation: AnyGeneration, *, timeout: float | None = None) -> GenerationDetails:
+        """Return a generation with its attempts and its recipe, in one call.
+
+        Args:
+            generation: Generation, its handle or its id.
+            timeout: Seconds for all attempts of the call together; None uses the client's `timeout`.
+
+        Returns:
+            The generation, at most the last 100 attempts, and the recipe; no recipe unless the generation is
+            COMPLETED.
+
+        Raises:
+            NotFoundError: The generation does not exist or belongs to another user.
+
+        Examples:
+            >>> avatar = generation.wait()
+            >>> details = client.generations.details(generation)
+            >>> print(details.generation.state, len(details.attempts), details.recipe.seed)
+            completed 1 7
+        """
+        return self._connection.call(requests.get_details(generation), timeout)
 
     def attempts(
         self, generation: AnyGeneration, *, timeout: float | None = None

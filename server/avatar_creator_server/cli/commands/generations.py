@@ -267,7 +267,7 @@ def _bulk(
         try:
             result = change(generation.id)
         except _OF_ONE_GENERATION as error:
-            failure = GenerationFailure(reason=ErrorReason(error.reason), message=error.message)
+            failure = GenerationFailure(reason=ErrorReason(error.reason), explanation=error.message)
             failures.append(BulkFailure(generation_id=generation.id, error=failure))
         else:
             changed.append(generation.id)
@@ -288,7 +288,7 @@ def _print_bulk(session: Session, result: BulkCancellation | BulkRetry, verb: st
         for failure in result.failures:
             session.note(
                 f"not {_PARTICIPLES[verb]}: {failure.generation_id}: {failure.error.reason}: "
-                f"{failure.error.message}"
+                f"{failure.error.explanation}"
             )
 
 
