@@ -92,7 +92,8 @@ def test_an_operator_drains_a_worker_and_limits_a_user(distributed: Deployment, 
         assert "--spend-per-day must be 0, or 0.000001 to" in refused
     assert "--user" in olga.error("generations", "cancel")
     assert "not both" in olga.error("generations", "cancel", "some-id", "--user", "-")
-    assert "must be pending or processing" in olga.error("generations", "cancel", "--state", "failed")
+    assert "must be PENDING or PROCESSING" in olga.error("generations", "cancel", "--state", "failed")
+    assert "must be pending" in olga.error("generations", "retry-now", "--state", "failed")
     logged = [entry["operation"] for entry in distributed.servers[0].events("operation_requested")]
     assert logged[:2] == ["ListWorkers", "DrainWorker"]
 
