@@ -1,7 +1,8 @@
 """Conversion between the values of this package and the messages of the contract, field by field.
 
 The descriptor of a message says how a field is encoded. The type of the dataclass field says whether its
-absence is `None`. Nothing is listed twice, so a field of the contract needs one line in `values.py`.
+absence is `None`. A field of the contract therefore needs one line in `values.py`, and its docs. A test
+compares them with the comment of the contract.
 """
 
 from __future__ import annotations
@@ -49,12 +50,19 @@ class Value(Generic[MessageType]):
     _contract_names: ClassVar[Mapping[str, str]] = {}
     """Names in the contract of the fields that have another name here."""
     _source: bytes
+    """Serialized message that the value came from, without the lists of values in it, which have their own: a
+    page of thumbnails is large. A value that the app has made has none."""
 
     @classmethod
     def from_message(cls, message: MessageType) -> Self:
         """Return the value of a message, for example one from the stubs in `avatar_creator.v1`."""
         kind: Any = cls  # mypy takes the `__hash__` of the values for that of their class
         value = cls(**{name: read(message) for name, read in _readers(kind)})
+        if lists := _lists_of_values(kind):
+            given, message = message, type(message)()
+            message.CopyFrom(given)
+            for name in lists:
+                message.ClearField(name)
         object.__setattr__(value, "_source", message.SerializeToString())
         return value
 
@@ -131,10 +139,13 @@ def _message_of(value: Any) -> Any:
     kind: Any = type(value)
     contract = _message_class(kind)
     source: bytes | None = getattr(value, "_source", None)
-    if source is not None:
-        return contract.FromString(source)
-    message = contract()
-    _write(value, message)
+    if source is None:
+        message = contract()
+        _write(value, message)
+        return message
+    message = contract.FromString(source)
+    for name in _lists_of_values(kind):
+        getattr(message, name).extend(map(_message_of, getattr(value, name)))
     return message
 
 
@@ -220,6 +231,19 @@ def _readers(cls: Any) -> tuple[tuple[str, _Reader], ...]:
             _reader(descriptor[_contract_name(cls, field.name)], type(None) in get_args(hints[field.name])),
         )
         for field in fields(cls)
+    )
+
+
+@cache
+def _lists_of_values(cls: Any) -> tuple[str, ...]:
+    """Return the names of the fields whose items are values."""
+    contract = _message_class(cls).DESCRIPTOR.fields_by_name
+    return tuple(
+        name
+        for each in fields(cls)
+        if _is_repeated(field := contract[name := _contract_name(cls, each.name)])
+        and field.message_type is not None
+        and field.message_type.full_name in _value_classes()
     )
 
 

@@ -519,7 +519,8 @@ class ErrorReason(Word):
     SERVER_DRAINING = "SERVER_DRAINING"
     """This server is shutting down and ends its watches."""
     REVISION_MISMATCH = "REVISION_MISMATCH"
-    """The project or avatar has another revision than the update expects."""
+    """The project or avatar has another revision than the `expected_revision` of the update: someone has
+    changed it since the caller read it."""
     INTERNAL = "INTERNAL"
     """The service has a bug."""
     PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE"
@@ -531,7 +532,8 @@ class ErrorReason(Word):
     ROLE_REQUIRED = "ROLE_REQUIRED"
     """The request names another user in `user_id`."""
     PROMPT_REFUSED = "PROMPT_REFUSED"
-    """The request has words from the operator's deny list, or the operator's moderation flagged it."""
+    """The request has words from the operator's deny list, or the operator's moderation service flagged
+    it."""
     MODERATION_UNAVAILABLE = "MODERATION_UNAVAILABLE"
     """The operator's moderation does not answer."""
     OPTION_NOT_SUPPORTED = "OPTION_NOT_SUPPORTED"

@@ -96,8 +96,7 @@ class PictureModeration(Value["avatar_pb2.PictureModeration"]):
     """Verdict of the operator's picture moderation about a generated picture."""
 
     flagged: bool
-    """True if the classifier takes the picture for not safe for work: its score reached the operator's
-    threshold."""
+    """True if the picture counts as not safe for work, because `score` reached the operator's threshold."""
     score: float
     """Probability that the picture is not safe for work, 0 to 1, by the classifier."""
     blurred: bool
@@ -191,7 +190,7 @@ class Attributes(Value["attributes_pb2.Attributes"]):
     gender: Gender | None
     """Gender that the picture shows."""
     age_range: AgeRange | None
-    """Age range that the picture shows. If it is absent and the persona has an age, the prompt uses the range
+    """Age range that the picture shows. If it is None and the persona has an age, the prompt uses the range
     of that age."""
     ethnicity: str | None
     """Ethnicity in the caller's own words, at most 60 characters. Example: `Indonesian`."""
@@ -286,7 +285,8 @@ class Avatar(Value["avatar_pb2.Avatar"]):
     create_time: datetime
     """Creation time."""
     update_time: datetime
-    """Time of the last change of the name, persona, attributes or pictures."""
+    """Time of the last change of the name, persona or attributes. The thumbnail and recorded uses do not
+    change it."""
     reference_avatar_id: str | None
     """Id of the reference: the avatar whose picture this one was made from, or the first of several. None if
     there was none. The id stays when that avatar is deleted. New readers use `reference_avatar_ids`."""
@@ -297,7 +297,7 @@ class Avatar(Value["avatar_pb2.Avatar"]):
     """Ids of all references, in the order of the request. The first one is `reference_avatar_id`."""
     revision: int
     """Version number of the name, persona and attributes, starting at 1. It rises exactly when `update_time`
-    does."""
+    does; see `Project.revision`."""
 
     def _repr_html_(self) -> str:
         from avatar_creator.notebook import avatar_card
@@ -350,7 +350,8 @@ class Project(Value["avatar_project_pb2.AvatarProject"]):
     update_time: datetime
     """Time of the last change of the name or description."""
     revision: int
-    """Version number of the name and description, starting at 1. It rises exactly when `update_time` does."""
+    """Version number of the name and description, starting at 1. It rises exactly when `update_time` does. An
+    update with it as `expected_revision` cannot overwrite a change that the caller has not seen (AIP-154)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -417,19 +418,19 @@ class GenerationOptions(Value["generation_pb2.GenerationOptions"]):
     """Technical options of a generation, besides the content of the picture."""
 
     width: int | None
-    """Width in pixels: 256 to 1,440 in multiples of 16. 0 means 1,024."""
+    """Width in pixels: 256 to 1,440 in multiples of 16. None means 1,024."""
     height: int | None
-    """Height in pixels: 256 to 1,440 in multiples of 16. 0 means 1,024."""
+    """Height in pixels: 256 to 1,440 in multiples of 16. None means 1,024."""
     seed: int | None
     """Seed of the random numbers, 0 to 2^32-1. None: the service chooses one. The same seed gives the same
     picture, if everything else in the request and the provider are the same."""
     steps: int | None
-    """Number of denoising steps, 1 to 50. 0 means the default of the route's model, for example 28 for
+    """Number of denoising steps, 1 to 50. None means the default of the route's model, for example 28 for
     FLUX.1-dev and 4 for FLUX.2-klein. More steps give finer pictures and take longer. Some models have
     another range, or a number of their own."""
     guidance_scale: float | None
-    """Guidance scale, 1 to 20: how closely the model follows the prompt. 0 means the default of the route's
-    model, for example 3.5 for FLUX.1-dev. Some models have another range, or no guidance."""
+    """Guidance scale, 1 to 20: how closely the model follows the prompt. None means the default of the
+    route's model, for example 3.5 for FLUX.1-dev. Some models have another range, or no guidance."""
     negative_prompt: str | None
     """Words for things that the picture should not show, at most 2,000 characters. None: the service's own
     list, on routes where a negative prompt costs nothing extra. Distilled models such as FLUX have no
@@ -437,9 +438,9 @@ class GenerationOptions(Value["generation_pb2.GenerationOptions"]):
     it by true classifier-free guidance, which takes twice as long."""
     reference_strength: float | None
     """Allowed distance from the reference, above 0 and at most 1. A higher value lets the picture differ
-    more. 0 means 0.6. Valid only with `reference_avatar_id` or `reference_avatar_ids`."""
+    more. None means 0.6. Valid only with `reference_avatar_id` or `reference_avatar_ids`."""
     strict: bool
-    """True if an option that the route does not support is an error: the call then fails with
+    """True if an option that the route does not support is an error. True: the call fails with
     INVALID_ARGUMENT, reason OPTION_NOT_SUPPORTED. False: the service leaves the option out and adds a
     sentence to `Generation.warnings`."""
     omit_recipe: bool
@@ -450,7 +451,7 @@ class GenerationOptions(Value["generation_pb2.GenerationOptions"]):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class GenerationFailure(Value["generation_pb2.GenerationError"]):
-    """Reason why a generation or an attempt failed. `str` of it is the explanation."""
+    """Reason why a generation or an attempt failed."""
 
     # `message` of a value is its message of the contract.
     _contract_names: ClassVar[Mapping[str, str]] = {"explanation": "message"}
@@ -461,6 +462,7 @@ class GenerationFailure(Value["generation_pb2.GenerationError"]):
     """Explanation, for people. It contains no secrets."""
 
     def __str__(self) -> str:
+        """Return the explanation."""
         return self.explanation
 
 
@@ -491,7 +493,8 @@ class Recipe(Value["generation_pb2.Recipe"]):
     """Id of the model on the Hugging Face Hub, or its folder; for a model without weights, the maker's name
     in the same form. None for `sketch`."""
     model_revision: str | None
-    """Commit or tag of the model. None if the route does not report it."""
+    """Commit or tag of the model; for `sketch`, the version of its drawing. None if the route does not report
+    it."""
     lora: str | None
     """Repository of the LoRA (low-rank adaptation: extra weights for the model). None if there was none."""
     lora_weight_file: str | None
@@ -533,7 +536,7 @@ class Recipe(Value["generation_pb2.Recipe"]):
     """SHA-256 of the pixels, as 64 lower-case hexadecimal digits. The hashed bytes are the width, the height,
     and then the RGB bytes row by row. Width and height have 4 bytes each, most significant byte first."""
     software: str
-    """Name and version of the service. Example: `avatar-creator 0.1.0`."""
+    """Name and version of the service. Example: `avatar-creator 0.2.0`."""
     picture_classifier: str | None
     """Classifier that checked the picture: the name of its folder, or the host of its address. None if none
     has. The file of the picture does not contain it."""
@@ -605,7 +608,8 @@ class Generation(Value["generation_pb2.Generation"]):
     the service's list. The service sends it only if the model supports a negative prompt.
     `Recipe.negative_prompt` is the text that was sent."""
     provider: str | None
-    """Name of the provider that draws the picture, for example `sketch`. None until the first attempt."""
+    """Name of the provider that draws the picture. Example: `sketch`. None until the first attempt calls
+    it."""
     provider_prompt: str | None
     """Prompt as sent to the provider. None until the first attempt calls it. It is the enhanced prompt, with
     the words that a LoRA needs in front, or an instruction with the same facts if the model edits a
@@ -614,7 +618,7 @@ class Generation(Value["generation_pb2.Generation"]):
     """Seed in use, 0 to 2^32-1. It is the requested seed, or one that the service chose when it created the
     generation."""
     avatar_id: str | None
-    """Id of the new avatar. None until COMPLETED, and empty again after that avatar is deleted."""
+    """Id of the new avatar. None until COMPLETED, and None again after that avatar is deleted."""
     error: GenerationFailure | None
     """Reason of the failure. Set if the generation FAILED, or if its last attempt failed and it waits for a
     retry."""
@@ -946,10 +950,10 @@ class Worker(Value["operations_pb2.Worker"]):
     last_seen_time: datetime
     """Time of the last heartbeat. A worker sends one every 10 seconds."""
     drain_time: datetime | None
-    """Time since which the worker claims no further generations. None unless an operator drains it."""
+    """Time at which an operator drained the worker. None if none did."""
     running: tuple[RunningAttempt, ...]
-    """Attempts that the worker runs now, first to last. Those of a lost worker are listed until another
-    worker takes over."""
+    """Attempts that the worker runs now, first to last. A lost worker has them until another worker takes
+    over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -963,7 +967,7 @@ class QueueDepth(Value["operations_pb2.QueueDepth"]):
     delayed_count: int
     """Number of generations that wait for the time of their retry."""
     oldest_due_time: datetime | None
-    """Time since which the first of the due ones is due. None if none is due."""
+    """Time at which the generation that has waited longest became due. None if none is due."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -977,7 +981,7 @@ class QueueRoute(Value["operations_pb2.QueueRoute"]):
     provider: str
     """Provider; see `Recipe.provider`."""
     model: str | None
-    """Model; see `Recipe.model`. None for `sketch`."""
+    """Model; see `Recipe.model`."""
     draws_from_reference: bool
     """True if the generations with a reference take this route."""
     draws_from_text: bool
@@ -993,7 +997,7 @@ class QueuePause(Value["operations_pb2.QueuePause"]):
     pause_time: datetime
     """Time of the pause."""
     paused_by: str
-    """Id of the operator who made it."""
+    """Id of the operator who paused it."""
     note: str | None
     """The operator's note for users, at most 200 characters. None if there is none."""
 
@@ -1023,7 +1027,7 @@ class Queue(Value["operations_pb2.Queue"]):
     routes: tuple[QueueRoute, ...]
     """Routes of this service."""
     pauses: tuple[QueuePause, ...]
-    """Pauses that operators have made, that of the whole queue first."""
+    """Pauses that operators have made. A pause of the whole queue comes first."""
     recent_failures: tuple[FailureCount, ...]
     """Generations that failed in the last hour, by reason, most frequent first. A generation that was created
     more than a day ago does not count."""
@@ -1046,7 +1050,7 @@ class BulkCancellation(Value["operations_service_pb2.BulkCancelGenerationsRespon
     _shown: ClassVar[tuple[str, ...]] = ("generation_count", "has_more")
 
     generation_count: int
-    """Number of cancelled generations; with `dry_run`, of those that the call would cancel."""
+    """Number of generations that the call has cancelled, or would cancel with `dry_run`."""
     generation_ids: tuple[str, ...]
     """Ids of the first 100 of them, oldest first."""
     has_more: bool
@@ -1060,7 +1064,7 @@ class BulkRetry(Value["operations_service_pb2.BulkRetryGenerationsResponse"]):
     _shown: ClassVar[tuple[str, ...]] = ("generation_count", "failure_count", "has_more")
 
     generation_count: int
-    """Number of retried generations; with `dry_run`, of those that the call would retry."""
+    """Number of generations that the call has retried, or would retry with `dry_run`."""
     generation_ids: tuple[str, ...]
     """Ids of the first 100 of them, oldest first."""
     retry_ids: tuple[str, ...]
@@ -1084,7 +1088,7 @@ class UserActivity(Value["operations_pb2.UserActivity"]):
     due_count: int
     """Number of pending generations that a worker can start now."""
     pending_count: int
-    """Number of PENDING generations, with those that wait for the time of their retry."""
+    """Number of PENDING generations, including those that wait for the time of their retry."""
     processing_count: int
     """Number of PROCESSING generations."""
     failed_count: int
@@ -1133,6 +1137,6 @@ class UserLimits(Value["operations_pb2.UserLimits"]):
     used: GenerationLimits
     """Amounts that the user has used. No field is None."""
     update_time: datetime | None
-    """Time when an operator changed the limits last. None if the user has none of their own."""
+    """Time of the last change by an operator. None if the user has no limits of their own."""
     updated_by: str | None
-    """Id of that operator. None if the user has no limits of their own."""
+    """Id of the operator who made the last change. None if the user has no limits of their own."""
