@@ -24,7 +24,7 @@ CREATE TABLE user_limits (
     concurrent INTEGER,
     per_minute INTEGER,
     per_day INTEGER,
-    spend_per_day {bigint},
+    spend_per_day_micros {bigint},
     update_time {time} NOT NULL,
     updated_by TEXT NOT NULL
 )

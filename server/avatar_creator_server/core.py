@@ -126,7 +126,7 @@ class Core:
             concurrent=settings.generation_limit_concurrent,
             per_minute=settings.generation_limit_per_minute,
             per_day=settings.generation_limit_per_day,
-            spend_per_day=round(settings.spend_limit_per_day * 1_000_000),
+            spend_per_day_micros=round(settings.spend_limit_per_day * 1_000_000),
         )
         generations = Generations(
             database,

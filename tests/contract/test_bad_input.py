@@ -259,12 +259,8 @@ def number_limits(path: str, minimum: int, maximum: int) -> tuple[list[Fields], 
     )
 
 
-def id_limits(path: str) -> tuple[list[Fields], list[Fields]]:
-    return [], [{path: value} for value in ("", " ", "a\0b", "x" * 101)]
-
-
-def worker_name_limits() -> tuple[list[Fields], list[Fields]]:
-    return [], [{"worker_name": value} for value in ("", " ", "a\0b", "x" * 301)]
+def id_limits(path: str, max_length: int = 100) -> tuple[list[Fields], list[Fields]]:
+    return [], [{path: value} for value in ("", " ", "a\0b", "x" * (max_length + 1))]
 
 
 def page_size_limits() -> tuple[list[Fields], list[Fields]]:
@@ -867,8 +863,8 @@ LIMITS: list[Limits] = [
     ("ListPersonaExamples", "page_size", page_size_limits()),
     ("GetPersonaExample", "persona_example_id", id_limits("persona_example_id")),
     ("ListWorkers", "page_size", page_size_limits()),
-    ("DrainWorker", "worker_name", worker_name_limits()),
-    ("ResumeWorker", "worker_name", worker_name_limits()),
+    ("DrainWorker", "worker_name", id_limits("worker_name", max_length=300)),
+    ("ResumeWorker", "worker_name", id_limits("worker_name", max_length=300)),
     # A queue that a test pauses would stop other tests, so no valid values are tried.
     ("PauseQueue", "route", ([], [{"route": value} for value in ("x" * 101, "a\0b", "unknown")])),
     ("PauseQueue", "note", ([], [{"note": value} for value in ("x" * 201, "a\0b", "a\x1bb")])),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -139,6 +139,10 @@ async def test_nothing_is_claimed_while_the_queue_is_paused(office: Office) -> N
         [pause] = queue.pauses
         assert (pause.route, pause.paused_by, pause.note) == (None, OPERATOR, "new model")
         assert queue.running_count == 1
+        deployment = office.service.deployment
+        async with AsyncAvatarCreator(deployment.target, token=deployment.token("otto", role="ops")) as otto:
+            [again] = (await otto.operations.pause_queue(note="newer model")).pauses
+        assert again == replace(pause, note="newer model")
 
         waiting = await office.create_generation()
         estimate = await office.client.generations.estimate(office.project_id, "a portrait")
@@ -149,7 +153,7 @@ async def test_nothing_is_claimed_while_the_queue_is_paused(office: Office) -> N
             (estimate.warnings, estimate.expected_seconds),
         ):
             assert "the queue has been paused since" in warnings[-1]
-            assert "(new model)" in warnings[-1]
+            assert "(newer model)" in warnings[-1]
             assert seconds is None
         drawing.succeed()
         assert (await office.wait_for_end(running.id)).state == COMPLETED

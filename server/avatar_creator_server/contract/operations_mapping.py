@@ -10,7 +10,7 @@ from avatar_creator_server.contract.mapping import number_of, timestamp
 from avatar_creator_server.database.models.states import PRIORITIES
 from avatar_creator_server.generations.bulk_changes import BulkFailure
 from avatar_creator_server.generations.queue_control import QueueStatus
-from avatar_creator_server.generations.spending import Limits, OwnLimits
+from avatar_creator_server.generations.spending import Limits, OwnLimits, UsedAmounts
 from avatar_creator_server.generations.user_activity import UserActivity
 from avatar_creator_server.generations.user_limits import UserLimitsRecord
 from avatar_creator_server.generations.workers import RunningAttempt, WorkingWorker
@@ -114,12 +114,12 @@ def bulk_failure_to_proto(failure: BulkFailure) -> operations_pb2.BulkFailure:
     )
 
 
-def _limits_to_proto(limits: Limits | OwnLimits) -> operations_pb2.GenerationLimits:
+def _limits_to_proto(limits: Limits | OwnLimits | UsedAmounts) -> operations_pb2.GenerationLimits:
     return operations_pb2.GenerationLimits(
         concurrent=limits.concurrent,
         per_minute=limits.per_minute,
         per_day=limits.per_day,
-        spend_per_day_micros=limits.spend_per_day,
+        spend_per_day_micros=limits.spend_per_day_micros,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import reduce
 from itertools import product
 from typing import Any
@@ -18,7 +18,7 @@ from avatar_creator_server.database.compiled_queries import (
     parameter,
     parameters,
 )
-from avatar_creator_server.database.models import AvatarGeneration, least_id
+from avatar_creator_server.database.models import CLOCK_DIFFERENCE, AvatarGeneration, least_id
 from avatar_creator_server.database.models.states import (
     ENDED_STATES,
     PRIORITIES,
@@ -29,10 +29,6 @@ from avatar_creator_server.generations.queries import compiled_generations, with
 from avatar_creator_server.generations.records import Generation
 from avatar_creator_server.projects.service import in_no_deleted_project, require_project
 from avatar_creator_server.shared.caller import Caller, caller_of_form
-
-_CLOCK_DIFFERENCE = timedelta(days=1)
-"""More than the difference between the time in an id and the creation time of the row. The clock of a server
-gives the first, before the transaction; the clock of the database gives the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +73,9 @@ def list_generations(
         "project_id": filters.project_id,
         "group_id": filters.group_id,
         "created_from": since,
-        "first_id": least_id(since, -_CLOCK_DIFFERENCE) if since else None,
+        "first_id": least_id(since, -CLOCK_DIFFERENCE) if since else None,
         "created_before": until,
-        "id_before": least_id(until, _CLOCK_DIFFERENCE) if until else None,
+        "id_before": least_id(until, CLOCK_DIFFERENCE) if until else None,
         "last_id": cursor[0] if cursor is not None else None,
     }
     given = {name: value for name, value in values.items() if value}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -90,7 +90,7 @@ class QueueControl:
         """
         if not self._is_known(route):
             raise self._unknown_route(self._routes.named())
-        return await self._change(self._pause, route, note, operator)
+        return await self._change(lambda: self._pause(route, note, operator))
 
     async def resume(self, route: str) -> QueueStatus:
         """End the pause of a route, or that of the whole queue with an empty name.
@@ -98,28 +98,36 @@ class QueueControl:
         Raises:
             InvalidArgumentError: The service has no such route, and none with this name is paused.
         """
-        status = await self._change(self._resume, route)
+        status = await self._change(lambda: self._resume(route))
         await self._notifier.notify_generation()
         return status
 
-    async def _change(self, change: Any, *arguments: str) -> QueueStatus:
-        status: QueueStatus = await self._database.write(change, *arguments)
+    async def _change(self, change: Callable[[], None]) -> QueueStatus:
+        """Change the pauses, and return the queue with the new ones."""
+
+        def write() -> list[Pause]:
+            change()
+            return read_pauses()
+
+        # Not in the transaction: on SQLite, nothing else could be written while it counts the queue. And not
+        # after it: a read that is refused would fail a call that has changed something.
+        status = await self.status()
+        pauses = await self._database.write(write)
         self._workers.forget()
-        return status
+        return replace(status, pauses=pauses)
 
-    def _pause(self, route: str, note: str, operator: str) -> QueueStatus:
+    def _pause(self, route: str, note: str, operator: str) -> None:
         row, now = QueuePause, self._database.now()
+        # A second pause keeps the time and the operator of the first.
         row.insert(route=route, pause_time=now, paused_by=operator, note=note).on_conflict(
-            conflict_target=[row.route], update={row.paused_by: operator, row.note: note}
+            conflict_target=[row.route], update={row.note: note}
         ).execute()
-        return self._read()
 
-    def _resume(self, route: str) -> QueueStatus:
+    def _resume(self, route: str) -> None:
         was_paused = QueuePause.delete().where(QueuePause.route == route).execute()
         # A pause may be of a route that an earlier version of the settings had.
         if not was_paused and not self._is_known(route):
             raise self._unknown_route({*self._routes.named(), *(pause.route for pause in read_pauses())})
-        return self._read()
 
     def _is_known(self, route: str) -> bool:
         return route == WHOLE_QUEUE or route in self._routes.named()

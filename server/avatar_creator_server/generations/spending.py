@@ -45,12 +45,8 @@ class Limits:
     """Generations started within a minute."""
     per_day: int
     """Generations started within 24 hours."""
-    spend_per_day: int
+    spend_per_day_micros: int
     """Price of the generations started within 24 hours, in millionths of a US dollar."""
-
-
-_ALL_LIMITS = Limits(1, 1, 1, 1)
-"""Limits that each need what a user has used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,7 @@ class OwnLimits:
     concurrent: int | None = None
     per_minute: int | None = None
     per_day: int | None = None
-    spend_per_day: int | None = None
+    spend_per_day_micros: int | None = None
 
     def over(self, defaults: Limits) -> Limits:
         """Return the limits in effect."""
@@ -69,10 +65,20 @@ class OwnLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
-    """The use of the limits by a user, and the user's own limits."""
+class UsedAmounts:
+    """Amounts that a user has used of the limits with the same names."""
 
-    used: Limits
+    concurrent: int
+    per_minute: int
+    per_day: int
+    spend_per_day_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Amounts that a user has used, and the user's own limits."""
+
+    used: UsedAmounts
     own: OwnLimits
 
 
@@ -97,12 +103,13 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
     Raises:
         ResourceExhaustedError: Names the limit and says when to retry.
     """
-    use = _read_use(limits, user_id, now)
-    own = use.own.over(limits)
-    if _since(own, now) < _since(limits, now):
+    since = _since(limits, now)
+    use = _read_use(user_id, now, since)
+    limits = use.own.over(limits)
+    if _since(limits, now) < since:
         # The limits of the settings do not need so much, and the user's own ones do.
-        use = _read_use(own, user_id, now)
-    limits, used = own, use.used
+        use = _read_use(user_id, now, _since(limits, now))
+    used = use.used
     if limits.concurrent and used.concurrent > limits.concurrent:
         seconds = median_seconds() or _UNKNOWN_SECONDS
         finding = f"{used.concurrent:,} generations would wait or run"
@@ -116,29 +123,30 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
             blocking = oldest.order_by(GenerationStart.create_time).offset(started - most - 1).first()
             seconds = (blocking.create_time + window - now).total_seconds()
             raise _over(name, most, f"{started:,} generations would have been started", seconds)
-    spent = used.spend_per_day
-    if limits.spend_per_day and spent > limits.spend_per_day:
-        seconds = _until_spent_less(user_id, spent - limits.spend_per_day, now)
-        raise _over("spend_per_day", limits.spend_per_day, f"they would cost {dollars(spent)}", seconds)
+    spent = used.spend_per_day_micros
+    if limits.spend_per_day_micros and spent > limits.spend_per_day_micros:
+        seconds = _until_spent_less(user_id, spent - limits.spend_per_day_micros, now)
+        finding = f"they would cost {dollars(spent)}"
+        raise _over("spend_per_day", limits.spend_per_day_micros, finding, seconds)
 
 
 def read_use(user_id: str, now: datetime) -> Use:
     """Read what a user has used of all limits, and the user's own limits."""
-    return _read_use(_ALL_LIMITS, user_id, now)
+    return _read_use(user_id, now, now - _DAY)
 
 
 def _since(limits: Limits, now: datetime) -> datetime:
     """Return the time of the first start that counts for one of the limits."""
-    if limits.per_day or limits.spend_per_day:
+    if limits.per_day or limits.spend_per_day_micros:
         return now - _DAY
     return now - _MINUTE if limits.per_minute else now
 
 
-def _read_use(limits: Limits, user_id: str, now: datetime) -> Use:
-    """Read what a user has used of these limits; of others, the result may be too low."""
-    cursor = _used().run(user_id=user_id, a_minute_ago=now - _MINUTE, since=_since(limits, now))
+def _read_use(user_id: str, now: datetime, since: datetime) -> Use:
+    """Read what a user has used of the limits. Starts before `since` are left out."""
+    cursor = _used().run(user_id=user_id, a_minute_ago=now - _MINUTE, since=since)
     [running, minute, day, spent, *own] = cursor.fetchone()
-    return Use(Limits(running or 0, minute, day, int(spent)), OwnLimits(*own))
+    return Use(UsedAmounts(running or 0, minute, day, int(spent)), OwnLimits(*own))
 
 
 @compiled
@@ -164,7 +172,7 @@ def _used() -> CompiledStatement:
     )
     c = started.c
     tables: Any = Join(started, own, JOIN.LEFT_OUTER, on=(own.user_id == user_id))
-    limits = [own.concurrent, own.per_minute, own.per_day, own.spend_per_day]
+    limits = [own.concurrent, own.per_minute, own.per_day, own.spend_per_day_micros]
     query = Select(from_list=[tables], columns=[running, c.in_minute, c.in_all, c.spent, *limits])
     return CompiledStatement(query.bind(start._meta.database))
 

@@ -12,6 +12,7 @@ from peewee import fn
 
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import (
+    CLOCK_DIFFERENCE,
     AvatarGeneration,
     DailySpend,
     UserQueue,
@@ -42,7 +43,7 @@ class UserActivity:
     due: int
     """Number of pending generations that a worker can start now."""
     pending: int
-    """The same, with those that wait for the time of their retry."""
+    """Number of all pending generations, including those that wait for the time of their retry."""
     processing: int
     failed: int
     """Number of generations that were created in the period and failed."""
@@ -146,7 +147,7 @@ def _numbers(order: UserOrder, since: datetime, users: Sequence[str] | None) -> 
         case UserOrder.QUEUE_DEPTH:
             return query.where(UserQueue.head_id.is_null(False))
         case UserOrder.FAILURES:
-            first_id = least_id(since, -DEFAULT_PERIOD)
+            first_id = least_id(since, -CLOCK_DIFFERENCE)
             # The index that fits has the users first, or does not have them.
             of_users = (row.state == GenerationState.FAILED) & row.due_time.is_null() & (row.id >= first_id)
             failed = has_failed_since(row, first_id) if users is None else of_users

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import UserLimits as UserLimitsRow
-from avatar_creator_server.generations.spending import Limits, OwnLimits, read_use
+from avatar_creator_server.generations.spending import Limits, OwnLimits, UsedAmounts, read_use
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class UserLimitsRecord:
     user_id: str
     own: OwnLimits
     effective: Limits
-    used: Limits
+    used: UsedAmounts
     update_time: datetime | None
     """Time when an operator changed the limits last; None if the user has none of their own."""
     updated_by: str

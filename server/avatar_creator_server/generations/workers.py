@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,10 @@ from avatar_creator_server.database.compiled_queries import (
     CompiledQuery,
     Row,
     compiled,
+    numbered,
+    padded,
     parameter,
+    parameters,
 )
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, GenerationAttempt, RunningWorker
@@ -307,11 +311,12 @@ class Workers:
         return self._with_attempts(found)[0]
 
     def _with_attempts(self, workers: Sequence[WorkerRecord]) -> list[WorkingWorker]:
-        running = _running().rows() if workers else []
-        return [
-            WorkingWorker(worker, tuple(each for each in running if each.worker == worker.name))
-            for worker in workers
-        ]
+        running: defaultdict[str, list[RunningAttempt]] = defaultdict(list)
+        if workers:
+            names = padded([worker.name for worker in workers])
+            for attempt in _running(len(names)).rows(**numbered("worker", names)):
+                running[attempt.worker].append(attempt)
+        return [WorkingWorker(worker, tuple(running[worker.name])) for worker in workers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,8 +358,8 @@ def _worker(is_postgresql: bool) -> CompiledQuery[WorkerRecord]:
 
 
 @compiled
-def _running() -> CompiledQuery[RunningAttempt]:
-    """Return the query for the attempts that all workers run, first to last."""
+def _running(workers: int) -> CompiledQuery[RunningAttempt]:
+    """Return the query for the attempts that so many workers run, first to last."""
     row, attempt = AvatarGeneration, GenerationAttempt
     query = (
         row.select(
@@ -369,7 +374,7 @@ def _running() -> CompiledQuery[RunningAttempt]:
             row.priority,
         )
         .join(attempt, on=((attempt.generation == row.id) & (attempt.attempt_number == row.attempt_number)))
-        .where(is_running(row))
+        .where(is_running(row), attempt.worker.in_(parameters("worker", workers)))
         .order_by(attempt.start_time)
     )
 

@@ -148,10 +148,10 @@ class OperationsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PauseQueue(self, request, context):
-        """Pause the whole queue, or one route. After the response, no worker claims a generation of it.
+        """Pause the whole queue, or one route. After the response, no worker begins to claim a generation of it.
 
-        Generations that run go on. Users can create generations, which wait. A pause lasts until ResumeQueue, also when all
-        processes restart. Pending generations have a warning and no `expected_seconds`. Pausing twice changes the note.
+        A claim that has begun can still end. Generations that run go on. Users can create generations, which wait. A pause lasts until ResumeQueue, also when all
+        processes restart. Pending generations have a warning and no `expected_seconds`. Pausing twice changes only the note.
 
         Errors: INVALID_ARGUMENT, if the service has no such route; the message names its routes.
         """

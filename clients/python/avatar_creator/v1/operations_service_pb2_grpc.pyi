@@ -55,10 +55,10 @@ class OperationsServiceStub:
     GetQueue: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.GetQueueRequest, _operations_service_pb2.GetQueueResponse]
     """Return the queue: how much waits and runs, what is paused, and what failed in the last hour."""
     PauseQueue: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.PauseQueueRequest, _operations_service_pb2.PauseQueueResponse]
-    """Pause the whole queue, or one route. After the response, no worker claims a generation of it.
+    """Pause the whole queue, or one route. After the response, no worker begins to claim a generation of it.
 
-    Generations that run go on. Users can create generations, which wait. A pause lasts until ResumeQueue, also when all
-    processes restart. Pending generations have a warning and no `expected_seconds`. Pausing twice changes the note.
+    A claim that has begun can still end. Generations that run go on. Users can create generations, which wait. A pause lasts until ResumeQueue, also when all
+    processes restart. Pending generations have a warning and no `expected_seconds`. Pausing twice changes only the note.
 
     Errors: INVALID_ARGUMENT, if the service has no such route; the message names its routes.
     """
@@ -134,10 +134,10 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     GetQueue: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.GetQueueRequest, _operations_service_pb2.GetQueueResponse]  # type: ignore[assignment]
     """Return the queue: how much waits and runs, what is paused, and what failed in the last hour."""
     PauseQueue: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.PauseQueueRequest, _operations_service_pb2.PauseQueueResponse]  # type: ignore[assignment]
-    """Pause the whole queue, or one route. After the response, no worker claims a generation of it.
+    """Pause the whole queue, or one route. After the response, no worker begins to claim a generation of it.
 
-    Generations that run go on. Users can create generations, which wait. A pause lasts until ResumeQueue, also when all
-    processes restart. Pending generations have a warning and no `expected_seconds`. Pausing twice changes the note.
+    A claim that has begun can still end. Generations that run go on. Users can create generations, which wait. A pause lasts until ResumeQueue, also when all
+    processes restart. Pending generations have a warning and no `expected_seconds`. Pausing twice changes only the note.
 
     Errors: INVALID_ARGUMENT, if the service has no such route; the message names its routes.
     """
@@ -240,10 +240,10 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.PauseQueueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.PauseQueueResponse, _abc.Awaitable[_operations_service_pb2.PauseQueueResponse]]:
-        """Pause the whole queue, or one route. After the response, no worker claims a generation of it.
+        """Pause the whole queue, or one route. After the response, no worker begins to claim a generation of it.
 
-        Generations that run go on. Users can create generations, which wait. A pause lasts until ResumeQueue, also when all
-        processes restart. Pending generations have a warning and no `expected_seconds`. Pausing twice changes the note.
+        A claim that has begun can still end. Generations that run go on. Users can create generations, which wait. A pause lasts until ResumeQueue, also when all
+        processes restart. Pending generations have a warning and no `expected_seconds`. Pausing twice changes only the note.
 
         Errors: INVALID_ARGUMENT, if the service has no such route; the message names its routes.
         """

@@ -31,14 +31,6 @@ _LISTED_FAILURES = 20
 _CANCELLABLE = (GenerationState.GENERATION_STATE_PENDING, GenerationState.GENERATION_STATE_PROCESSING)
 _RETRYABLE = (GenerationState.GENERATION_STATE_FAILED, GenerationState.GENERATION_STATE_CANCELLED)
 
-_LIMITS = {
-    "concurrent": "concurrent",
-    "per_minute": "per_minute",
-    "per_day": "per_day",
-    "spend_per_day_micros": "spend_per_day",
-}
-"""Limits of the domain, by field of `GenerationLimits`."""
-
 
 class OperationsService(pb_grpc.OperationsServiceServicer):
     """Operation of the service, for callers with role ops. The bulk calls are for others too."""
@@ -144,11 +136,7 @@ class OperationsService(pb_grpc.OperationsServiceServicer):
     async def SetUserLimits(
         self, request: pb.SetUserLimitsRequest, context: Context
     ) -> pb.SetUserLimitsResponse:
-        given = {
-            name: getattr(request.limits, field)
-            for field, name in _LIMITS.items()
-            if request.limits.HasField(field)  # type: ignore[arg-type]
-        }
+        given = {field.name: value for field, value in request.limits.ListFields()}
         lacks_all = request.HasField("limits") and not given
         violations = [FieldViolation("limits", "must have at least one limit")] if lacks_all else []
         operator = _operator(request, *violations)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avatar_creator_server.database.models.avatar import Avatar
 from avatar_creator_server.database.models.background_job import BackgroundJob
-from avatar_creator_server.database.models.base import BaseModel, least_id, new_id
+from avatar_creator_server.database.models.base import CLOCK_DIFFERENCE, BaseModel, least_id, new_id
 from avatar_creator_server.database.models.circuit_breaker import RouteCircuit
 from avatar_creator_server.database.models.file import File
 from avatar_creator_server.database.models.generation import (
@@ -55,6 +55,7 @@ TABLES: tuple[type[BaseModel], ...] = (
 """All tables, each after the tables that it refers to."""
 
 __all__ = [
+    "CLOCK_DIFFERENCE",
     "TABLES",
     "WHOLE_QUEUE",
     "Avatar",

@@ -19,6 +19,11 @@ def new_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+CLOCK_DIFFERENCE = timedelta(days=1)
+"""More than the difference between the time in an id and the creation time of the row. The clock of a server
+gives the first, before the transaction; the clock of the database gives the second."""
+
+
 def least_id(instant: datetime, change: timedelta) -> str:
     """Return the least id that `new_id` can make at an instant, moved by `change`, or later."""
     milliseconds = (instant - _EPOCH + change) // timedelta(milliseconds=1)

@@ -14,7 +14,7 @@ class UserLimits(BaseModel):
     concurrent = IntegerField(null=True)
     per_minute = IntegerField(null=True)
     per_day = IntegerField(null=True)
-    spend_per_day = BigIntegerField(null=True)
+    spend_per_day_micros = BigIntegerField(null=True)
     """In millionths of a US dollar."""
     update_time = UtcDateTimeField()
     updated_by = TextField()
