@@ -49,7 +49,7 @@ def test_an_operator_pauses_the_queue_and_changes_what_waits(
             for priority in ("normal", "bulk", "bulk")
         ]
         assert "the whole queue, since" in olga.output("queue", "show")
-        [first] = olga.json("users", "list", "--by", "queue", "--period", "1h")
+        [first] = olga.json("users", "list", "--by", "queue-depth", "--period", "1h")
         assert (first["user_id"], first["due_count"]) == ("sarah", 3)
 
         arguments = ("generations", "cancel", "--user", "-", "--priority", "bulk", "--max", "1")

@@ -347,10 +347,10 @@ async def _check_generations(core: Core) -> CheckResult:
     wrong_queues = await within_limit(lambda: core.database.read(count_wrong_queues))
     due, waiting = (
         sum(number for (_, state), number in figures.depth.items() if state == counted)
-        for counted in ("due", "waiting")
+        for counted in ("due", "waiting_to_retry")
     )
     found = (
-        f"{due:,} due, {waiting:,} waiting for a retry, {figures.live_leases:,} running, "
+        f"{due:,} due, {waiting:,} waiting to retry, {figures.live_leases:,} running, "
         f"{figures.expired_leases:,} with a lost worker"
     )
     idle_seconds = max(figures.oldest_due_seconds.values(), default=0.0)
