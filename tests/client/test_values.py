@@ -24,6 +24,7 @@ import avatar_creator
 from avatar_creator import (
     Attributes,
     Avatar,
+    AvatarBatch,
     DailySpend,
     ErrorReason,
     Gender,
@@ -44,6 +45,7 @@ from avatar_creator.conversion import Value
 from avatar_creator.enums import Word
 from avatar_creator.v1.avatar_pb2 import Avatar as AvatarMessage
 from avatar_creator.v1.avatar_pb2 import SourceType as SourceTypeMessage
+from avatar_creator.v1.avatar_service_pb2 import BatchGetAvatarsResponse
 from avatar_creator.v1.generation_pb2 import Generation as GenerationMessage
 from avatar_creator.v1.generation_pb2 import GenerationError as GenerationErrorMessage
 from avatar_creator.v1.preset_pb2 import AvatarPreset
@@ -206,7 +208,7 @@ def test_a_value_can_be_pickled_copied_compared_hashed_and_printed(name: str) ->
     assert hash(arrived) == hash(value)
     assert arrived != object()
     assert json.loads(value.to_json()) == value.to_dict() == arrived.to_dict()
-    assert len(repr(value)) <= 100
+    assert len(repr(value)) <= 80
     assert "\n" not in repr(value)
     with pytest.raises(FrozenInstanceError):
         setattr(value, fields(value)[0].name, None)
@@ -244,7 +246,7 @@ def test_absent_facts_are_none_and_times_have_a_zone() -> None:
     assert sarah.reference_avatar_ids == ()
     assert sarah.create_time == datetime(2026, 11, 27, 14, 55, 33, 14_875, tzinfo=UTC)
     assert sarah.to_dict()["create_time"] == "2026-11-27T14:55:33.014875Z"
-    assert repr(sarah) == f"Avatar(id='{ID}', name='Sarah', source_type=UPLOADED)"
+    assert repr(sarah) == f"Avatar(id='{ID}', name='Sarah', …)"
 
 
 def test_a_failure_has_its_explanation_as_text_and_its_message_as_every_value() -> None:
@@ -313,8 +315,26 @@ def test_the_message_of_a_value_is_a_copy() -> None:
     assert (sarah.name, sarah.message.name) == ("Sarah", "Sarah")
 
 
+def test_a_batch_has_the_messages_of_its_avatars_even_if_the_given_one_changes() -> None:
+    newer = AvatarMessage.FromString(avatar().message.SerializeToString() + b"\xfa\x3f\x03new")
+    given = BatchGetAvatarsResponse(avatars=[newer], missing_avatar_ids=["a2"])
+    expected = BatchGetAvatarsResponse.FromString(given.SerializeToString())
+    batch = AvatarBatch.from_message(given)
+    assert given == expected
+
+    given.avatars[0].name = "Sari"
+    batch.message.avatars[0].name = "Sari"
+    for read in (batch, pickle.loads(pickle.dumps(batch))):
+        assert read.message == expected
+        assert read.avatars[0].message == newer
+
+
 def test_long_and_strange_texts_fit_into_one_line() -> None:
-    assert len(repr(avatar(name="Sa\nrah\x1b[31m" * 50))) <= 100
+    assert repr(avatar(name="confident business woman")) == (
+        f"Avatar(id='{ID}', name='confident business…', …)"
+    )
+    assert repr(replace(avatar(), id="a1")) == "Avatar(id='a1', name='Sarah', source_type=UPLOADED)"
+    assert len(repr(avatar(name="Sa\nrah\x1b[31m" * 50))) <= 80
     assert "\x1b" not in repr(avatar(name="\x1b[31m"))
 
 

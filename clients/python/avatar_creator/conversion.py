@@ -31,7 +31,7 @@ else:
     MessageType = TypeVar("MessageType")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_REPR_CHARACTERS = 100
+_REPR_CHARACTERS = 80
 _TEXT_CHARACTERS = 40
 _Reader = Callable[[Any], Any]
 
@@ -102,17 +102,20 @@ class Value(Generic[MessageType]):
         return hash((type(self), *(part for part in _parts(self) if not isinstance(part, Mapping))))
 
     def __repr__(self) -> str:
+        return self._described(_REPR_CHARACTERS)
+
+    def _described(self, room: int) -> str:
+        """Return the class with the first facts for which there is room, in characters."""
         names = self._shown or tuple(field.name for field in fields(self))  # type: ignore[arg-type]
+        facts = [(name, part) for name in names if (part := getattr(self, name)) not in (None, "", ())]
         shown = f"{type(self).__name__}("
-        separator = ""
-        for name in names:
-            part = getattr(self, name)
-            if part in (None, "", ()):
-                continue
-            piece = f"{separator}{name}={_shortened(part)}"
-            if len(shown) + len(piece) > _REPR_CHARACTERS - 4:
-                return f"{shown}{separator}…)"
-            shown, separator = shown + piece, ", "
+        for number, (name, part) in enumerate(facts, 1):
+            end = ")" if number == len(facts) else ", …)"
+            begin = f"{shown}{name}="
+            fact = _shortened(part, room - len(begin) - len(end))
+            if len(begin) + len(fact) + len(end) > room:
+                return f"{shown}…)"
+            shown = f"{begin}{fact}{', ' if number < len(facts) else ''}"
         return f"{shown})"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -153,15 +156,20 @@ def _parts(value: Any) -> tuple[Any, ...]:
     return tuple(getattr(value, field.name) for field in fields(value))
 
 
-def _shortened(part: object) -> str:
-    """Return the text of a part in `repr`: short, and without the characters that control a terminal."""
+def _shortened(part: object, room: int) -> str:
+    """Return the text of a part in `repr`, without the characters that control a terminal.
+
+    Texts and values are cut to the room, in characters.
+    """
     match part:
         case bytes():
             return f"<{len(part):,} bytes>"
         case Word():
             return part.name
         case str():
-            return repr(part if len(part) <= _TEXT_CHARACTERS else f"{part[: _TEXT_CHARACTERS - 1]}…")
+            return _quoted(part, min(room, _TEXT_CHARACTERS))
+        case Value():
+            return part._described(room)
         case tuple() if len(part) > 1 and isinstance(part[0], Value):
             return f"<{len(part):,} of {type(part[0]).__name__}>"
         case datetime():
@@ -171,6 +179,14 @@ def _shortened(part: object) -> str:
         case Mapping():
             return repr(dict(part))
     return repr(part)
+
+
+def _quoted(text: str, room: int) -> str:
+    quoted, kept = repr(text), text[: max(room, 0)]
+    while len(quoted) > room and kept:
+        kept = kept[:-1]
+        quoted = repr(f"{kept}…")
+    return quoted
 
 
 def _plain(part: Any) -> Any:
