@@ -88,6 +88,14 @@ async def test_a_drained_worker_finishes_its_work_and_takes_no_more_until_it_is_
             assert (attempt.attempt_number, attempt.priority) == (1, "interactive")
             assert worker.start_time <= attempt.start_time
 
+            office.service.deployment.execute(
+                "INSERT INTO workers (name, version, host, provider, slots, start_time, last_seen_time)"
+                " VALUES ('-first', '1', 'host', 'other', 1, %s, %s)",
+                *(worker.start_time, worker.start_time),
+            )
+            pages = [each async for each in operations.list_workers(page_size=1)]
+            assert [(each.name, len(each.running)) for each in pages] == [("-first", 0), (worker.name, 1)]
+
             drained = await operations.drain_worker(worker)
             again = await operations.drain_worker(worker.name)
             assert drained.state == WorkerState.DRAINING
@@ -110,11 +118,13 @@ async def test_a_drained_worker_finishes_its_work_and_takes_no_more_until_it_is_
             assert (await office.wait_for_end(waiting.id)).state == COMPLETED
     assert [(each["operation"], each["user"]) for each in _events(logs, "operation_requested")] == [
         ("ListWorkers", OPERATOR),
+        ("ListWorkers", OPERATOR),
+        ("ListWorkers", OPERATOR),
         ("DrainWorker", OPERATOR),
         ("DrainWorker", OPERATOR),
         ("ResumeWorker", OPERATOR),
     ]
-    assert _events(logs, "operation_requested")[1]["request"] == {"worker_name": worker.name}
+    assert _events(logs, "operation_requested")[3]["request"] == {"worker_name": worker.name}
     with pytest.raises(NotFoundError):
         await operations.drain_worker(worker)
 

@@ -178,25 +178,20 @@ class _Built(NamedTuple):
     """A statement for one kind of database."""
 
     sql: str
-    fill: Callable[[Mapping[str, Any]], list[Any]]
-    """Returns the values of the statement, given those of a run by name."""
+    constants: list[Any]
+    """The values of the statement, with None in the places of those that each run gives."""
+    given: list[tuple[int, str, Callable[[Any], Any] | None]]
+    """Place, name and encoding of each value that a run gives."""
 
     @classmethod
     def of(cls, sql: str, values: list[Any]) -> _Built:
         """Take what Peewee has built."""
-        # Written out like the readers of rows.
-        names: dict[str, Any] = {}
-        filled = []
-        for number, value in enumerate(values):
-            if not isinstance(value, _Parameter):
-                names[f"constant{number}"] = value
-                filled.append(f"constant{number}")
-            elif encode := _encoder(value.field):
-                names[f"encode{number}"] = encode
-                filled.append(f"encode{number}(given[{value.name!r}])")
-            else:
-                filled.append(f"given[{value.name!r}]")
-        return cls(sql, eval(f"lambda given: [{', '.join(filled)}]", names))
+        given = [
+            (place, value.name, _encoder(value.field))
+            for place, value in enumerate(values)
+            if isinstance(value, _Parameter)
+        ]
+        return cls(sql, [None if isinstance(value, _Parameter) else value for value in values], given)
 
 
 class CompiledStatement:
@@ -224,7 +219,11 @@ class CompiledStatement:
         built = self._built.get(kind)
         if built is None:
             built = self._built[kind] = _Built.of(*self._query.sql())
-        return Statement(built.sql, built.fill(values), self._by_key)
+        filled = built.constants.copy()
+        for place, name, encode in built.given:
+            value = values[name]
+            filled[place] = value if encode is None else encode(value)
+        return Statement(built.sql, filled, self._by_key)
 
     def run(self, **values: Any) -> Any:
         """Run the statement in this database job, and return the driver's cursor."""

@@ -7,7 +7,6 @@ paused. Source: psycopg2's manual, "Asynchronous support".
 from __future__ import annotations
 
 import asyncio
-import codecs
 import contextlib
 import itertools
 import re
@@ -24,17 +23,16 @@ from weakref import WeakKeyDictionary
 
 import psycopg2
 from greenlet import getcurrent
-from peewee import (  # type: ignore[attr-defined]  # mypy does not know `__exception_wrapper__`
+from peewee import (
     DatabaseError,
     InterfaceError,
     InternalError,
     PostgresqlDatabase,
-    __exception_wrapper__,
     _ConnectionState,
     _savepoint,
     _transaction,
 )
-from psycopg2.extensions import POLL_OK, POLL_WRITE, encodings, new_type, parse_dsn, register_type
+from psycopg2.extensions import POLL_OK, POLL_WRITE, new_type, parse_dsn, register_type
 from psycopg2.extensions import connection as PlainConnection
 from psycopg2.extensions import cursor as PlainCursor
 
@@ -78,10 +76,6 @@ _JSON = JSONDecoder()
 _JSONB = 3802
 """Number of the type JSONB. Source: `src/include/catalog/pg_type.dat` of PostgreSQL."""
 
-_CODEC = "utf_8_of_psycopg2"
-"""Codec of UTF-8 that is written in C. The driver decodes the name of each column of each result by the codec
-that `psycopg2.extensions.encodings` names, and the decoder of Python's own codec is written in Python."""
-
 _PLACE = re.compile("%[%s]")
 """A place for a value, or a percent sign, in a statement for the driver."""
 
@@ -93,16 +87,6 @@ def _decode_json(text: Any, _: Any) -> Any:
 
 
 register_type(new_type((_JSONB,), "JSONB", _decode_json))
-
-
-def _find_codec(name: str) -> codecs.CodecInfo | None:
-    if name != _CODEC:
-        return None
-    return codecs.CodecInfo(codecs.utf_8_encode, codecs.utf_8_decode, name=name)
-
-
-codecs.register(_find_codec)
-encodings["UTF8"] = _CODEC
 
 
 class AsynchronousConnection(PlainConnection):
@@ -394,15 +378,9 @@ class Postgresql(PostgresqlDatabase):
     def _send(self, sql: str, params: Any) -> Any:
         """Send text to PostgreSQL as it is, without the unsent statements, unless the job was stopped."""
         greenlet = current_greenlet()
-        if greenlet is None:
-            return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
-        if greenlet.job is not None:
+        if greenlet is not None and greenlet.job is not None:
             greenlet.job.require_going()
-        # What Peewee does for each statement, without its log and its hooks.
-        with __exception_wrapper__:
-            cursor = greenlet.of_database.conn.cursor()
-            cursor.execute(sql, params or ())
-        return cursor
+        return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
 
     def _connect(self) -> Any:
         greenlet = current_greenlet()
