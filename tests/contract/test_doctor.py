@@ -445,6 +445,8 @@ def test_a_running_server_is_asked_for_its_health_and_its_workers(
     token = shared_deployment.token("olga", role="ops")
     operator = CommandLine(shared_deployment.target, token, tmp_path)
 
+    # A server looks for its workers every second.
+    wait_until(lambda: operator.run("doctor").returncode == 0)
     finished = operator.run("doctor")
     report = operator.json("doctor")
 
