@@ -64,6 +64,14 @@ def test_an_operator_pauses_the_queue_and_changes_what_waits(
         [due] = olga.json("generations", "retry-now", created[0].id)
         assert due["stage"] == "queued"
 
+        # A route of earlier settings, and a misspelled one.
+        distributed.execute(
+            "INSERT INTO queue_pauses (route, pause_time, paused_by, note) VALUES (%s, %s, 'olga', '')",
+            *("former", datetime.now(UTC)),
+        )
+        assert "must be former or local" in olga.error("queue", "resume", "--route", "locall")
+        assert len(olga.json("queue", "resume", "--route", "former")["pauses"]) == 1
+        assert "must be local, or empty" in olga.error("queue", "resume", "--route", "former")
         assert olga.json("queue", "resume")["pauses"] == []
         for generation_id in (created[0].id, created[2].id, *retried["retry_ids"]):
             *_, last = sarah.generations.watch(generation_id)
