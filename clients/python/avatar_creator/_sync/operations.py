@@ -116,6 +116,8 @@ class Operations(Namespace):
     def pause_queue(self, route: str = "", *, note: str = "", timeout: float | None = None) -> Queue:
         """Let no worker claim generations, or those of one route, until `resume_queue`.
 
+        Pausing twice changes only the note.
+
         Args:
             route: Name of the route; empty means the whole queue.
             note: Note for the users whose generations wait, at most 200 characters.

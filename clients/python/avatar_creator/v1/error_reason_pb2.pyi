@@ -250,11 +250,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     - Example: three workers in turn run out of memory with this generation.
     """
     ERROR_REASON_ROLE_REQUIRED: _ErrorReason.ValueType  # 28
-    """The request names another user in `user_id`. This needs a token with `role: ops`.
+    """The call operates the service, or its request names another user in `user_id`. Both need a token with `role: ops`.
 
     - Status: PERMISSION_DENIED.
     - Metadata: `role`: the role that the token needs.
-    - Retry: no; use a token with that role, or leave `user_id` empty.
+    - Retry: no; use a token with that role, or leave a `user_id` of a list or filter empty.
     - Example: `ListProjects` of all users with the token of an ordinary user.
     """
     ERROR_REASON_PROMPT_REFUSED: _ErrorReason.ValueType  # 29
@@ -703,11 +703,11 @@ workers. It also fails if a worker stops with a picture that it could not store,
 - Example: three workers in turn run out of memory with this generation.
 """
 ERROR_REASON_ROLE_REQUIRED: ErrorReason.ValueType  # 28
-"""The request names another user in `user_id`. This needs a token with `role: ops`.
+"""The call operates the service, or its request names another user in `user_id`. Both need a token with `role: ops`.
 
 - Status: PERMISSION_DENIED.
 - Metadata: `role`: the role that the token needs.
-- Retry: no; use a token with that role, or leave `user_id` empty.
+- Retry: no; use a token with that role, or leave a `user_id` of a list or filter empty.
 - Example: `ListProjects` of all users with the token of an ordinary user.
 """
 ERROR_REASON_PROMPT_REFUSED: ErrorReason.ValueType  # 29
