@@ -868,7 +868,7 @@ LIMITS: list[Limits] = [
     # A queue that a test pauses would stop other tests, so no valid values are tried.
     ("PauseQueue", "route", ([], [{"route": value} for value in ("x" * 101, "a\0b", "unknown")])),
     ("PauseQueue", "note", ([], [{"note": value} for value in ("x" * 201, "a\0b", "a\x1bb")])),
-    ("ResumeQueue", "route", ([], [{"route": value} for value in ("x" * 101, "a\0b")])),
+    ("ResumeQueue", "route", ([], [{"route": value} for value in ("x" * 101, "a\0b", "unknown")])),
     ("RetryNow", "generation_id", id_limits("generation_id")),
     *(
         (rpc, path, limits)

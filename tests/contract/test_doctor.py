@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import grpc
+import jwt
 import pytest
+from google.rpc.error_details_pb2 import ErrorInfo
 from redis import Redis as Connection
 
+from tests.client.scripted_server import Failure, ScriptedServer
 from tests.contract.conftest import RunWithSettings
 from tests.contract.settings_cases import PEM
 from tests.support.certificate import Certificate
 from tests.support.command_line import CommandLine, FinishedCommand, error_message, printed
 from tests.support.doctor import Check, checks_of
+from tests.support.generations import SMALLEST
 from tests.support.object_storage import ObjectStorage
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
 from tests.support.redis import Redis
 from tests.support.service import CLOSED_ADDRESS, Deployment, ServiceProcess
 from tests.support.settings_trial import Trial, try_settings
+from tests.support.waiting import wait_until
 
 _REDIS_USER = "doctor"
 _SECRET = "0123456789abcdef" * 4
@@ -332,6 +341,27 @@ def test_the_server_of_another_service_is_in_the_way(secured: Deployment, tmp_pa
     assert "with another certificate than TLS_CERTIFICATE_FILE" in problems[2][2]
 
 
+def test_a_server_that_holds_the_port_gets_no_token_that_it_can_use(
+    run: RunWithSettings, database_url: str, redis_url: str
+) -> None:
+    server = ScriptedServer()
+    expired = ErrorInfo(reason="TOKEN_EXPIRED", domain="avatar-creator")
+    server.script("ListProjects", [Failure(grpc.StatusCode.UNAUTHENTICATED, (expired,))])
+    try:
+        finished = run("doctor", LISTEN_ADDRESS=server.target, DATABASE_URL=database_url, REDIS_URL=redis_url)
+    finally:
+        server.stop()
+
+    [call] = server.calls
+    token = call.metadata["authorization"].removeprefix("Bearer ")
+    with pytest.raises(jwt.ExpiredSignatureError):
+        jwt.decode(token, _SECRET, algorithms=["HS256"], leeway=3_600)
+    # The server answers like one of this service, but not about its health.
+    check = checks_of(finished.stdout)["address"]
+    assert (check.result, check.fix) == ("failed", "look in its log")
+    assert "which is not healthy (" in check.found
+
+
 def test_a_service_that_runs_elsewhere_keeps_its_folder(embedded: Deployment) -> None:
     embedded.start()
     embedded.settings["LISTEN_ADDRESS"] = f"127.0.0.1:{free_port()}"
@@ -342,6 +372,50 @@ def test_a_service_that_runs_elsewhere_keeps_its_folder(embedded: Deployment) ->
 
 
 # --json
+
+
+@pytest.mark.parametrize("kind", ["embedded", "distributed"])
+def test_the_advice_for_a_stopped_queue_lets_workers_claim_again(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    deployment: Deployment = request.getfixturevalue(kind)
+    deployment.start()
+    olga = CommandLine(deployment.target, deployment.token("olga", role="ops"), tmp_path)
+    olga.output("queue", "pause", "--note", "outage")
+    olga.output("queue", "pause", "--route", "local")
+    with deployment.client("sarah") as sarah:
+        project = sarah.projects.create("Spring")
+        waiting = sarah.generations.create(project, "a man", width=SMALLEST, height=SMALLEST)
+        long_ago = datetime.now(UTC) - timedelta(minutes=5)
+        due = "%s" if kind == "distributed" else "?"
+        deployment.execute(f"UPDATE avatar_generations SET due_time = {due}", long_ago)
+
+        paused = deployment.run_command("doctor")
+        found = checks_of(paused.stdout)
+        assert paused.returncode == 0, paused.stdout
+        assert (found["workers"].result, found["generations"].result) == ("warning", "ok")
+        assert "1 due" in found["generations"].found
+
+        [worker] = olga.json("workers", "list")
+        olga.output("workers", "drain", worker["name"])
+        drained = checks_of(deployment.run_command("doctor").stdout)
+        assert (drained["workers"].result, drained["generations"].result) == ("failed", "ok")
+        assert f"an operator drains {worker['name']}" in drained["workers"].found
+        wait_until(lambda: checks_of(olga.run("doctor").stdout)["worker"].result == "failed")
+        asked = checks_of(olga.run("doctor").stdout)
+        assert (asked["claims"].result, asked["workers"].result) == ("warning", "failed")
+
+        commands = _commands_in(drained["workers"].fix)
+        assert commands == _commands_in(asked["claims"].fix) + _commands_in(asked["workers"].fix)
+        for command in commands:
+            olga.output(*command)
+        waiting.wait()
+    finished = deployment.run_command("doctor")
+    assert (finished.returncode, checks_of(finished.stdout)["workers"].result) == (0, "ok"), finished.stdout
+
+
+def _commands_in(advice: str) -> list[list[str]]:
+    return [shlex.split(command) for command in re.findall("`avatar-creator (.+?)`", advice)]
 
 
 def test_doctor_says_which_settings_it_used_and_hides_secrets(tmp_path: Path, run: RunWithSettings) -> None:
@@ -371,6 +445,8 @@ def test_a_running_server_is_asked_for_its_health_and_its_workers(
     token = shared_deployment.token("olga", role="ops")
     operator = CommandLine(shared_deployment.target, token, tmp_path)
 
+    # A server looks for its workers every second.
+    wait_until(lambda: operator.run("doctor").returncode == 0)
     finished = operator.run("doctor")
     report = operator.json("doctor")
 

@@ -183,7 +183,9 @@ def test_an_ended_generation_can_be_watched_and_not_cancelled(
     assert command_line.error("generations", "cancel", generation.id).startswith("GENERATION_FINISHED: ")
     assert command_line.error("generations", "watch", unknown).startswith("RESOURCE_NOT_FOUND: ")
     message = command_line.error("generations", "cancel", generation.id, unknown)
-    assert message.startswith(f"2 generations were not cancelled: {generation.id}: GENERATION_FINISHED: ")
+    assert message.startswith(
+        f"2 of 2 generations were not cancelled: {generation.id}: GENERATION_FINISHED: "
+    )
     assert f"; {unknown}: RESOURCE_NOT_FOUND: " in message
 
 

@@ -49,7 +49,7 @@ def test_an_operator_pauses_the_queue_and_changes_what_waits(
             for priority in ("normal", "bulk", "bulk")
         ]
         assert "the whole queue, since" in olga.output("queue", "show")
-        [first] = olga.json("users", "list", "--by", "queue", "--period", "1h")
+        [first] = olga.json("users", "list", "--by", "queue-depth", "--period", "1h")
         assert (first["user_id"], first["due_count"]) == ("sarah", 3)
 
         arguments = ("generations", "cancel", "--user", "-", "--priority", "bulk", "--max", "1")
@@ -64,6 +64,14 @@ def test_an_operator_pauses_the_queue_and_changes_what_waits(
         [due] = olga.json("generations", "retry-now", created[0].id)
         assert due["stage"] == "queued"
 
+        # A route of earlier settings, and a misspelled one.
+        distributed.execute(
+            "INSERT INTO queue_pauses (route, pause_time, paused_by, note) VALUES (%s, %s, 'olga', '')",
+            *("former", datetime.now(UTC)),
+        )
+        assert "must be former or local" in olga.error("queue", "resume", "--route", "locall")
+        assert len(olga.json("queue", "resume", "--route", "former")["pauses"]) == 1
+        assert "must be local, or empty" in olga.error("queue", "resume", "--route", "former")
         assert olga.json("queue", "resume")["pauses"] == []
         for generation_id in (created[0].id, created[2].id, *retried["retry_ids"]):
             *_, last = sarah.generations.watch(generation_id)
@@ -87,9 +95,13 @@ def test_an_operator_drains_a_worker_and_limits_a_user(distributed: Deployment, 
     assert (limits["effective"]["per_day"], limits["effective"]["concurrent"]) == (5, 50)
     assert olga.json("limits", "clear", "--user", "sarah")["own"]["per_day"] is None
     assert "at least one" in olga.error("limits", "set", "--user", "sarah")
+    for dollars in ("nan", "inf", "0.0000001", "-1"):
+        refused = olga.error("limits", "set", "--user", "sarah", "--spend-per-day", dollars)
+        assert "--spend-per-day must be 0, or 0.000001 to" in refused
     assert "--user" in olga.error("generations", "cancel")
     assert "not both" in olga.error("generations", "cancel", "some-id", "--user", "-")
-    assert "must be pending or processing" in olga.error("generations", "cancel", "--state", "failed")
+    assert "must be PENDING or PROCESSING" in olga.error("generations", "cancel", "--state", "failed")
+    assert "must be pending" in olga.error("generations", "retry-now", "--state", "failed")
     logged = [entry["operation"] for entry in distributed.servers[0].events("operation_requested")]
     assert logged[:2] == ["ListWorkers", "DrainWorker"]
 

@@ -171,7 +171,7 @@ async def test_nothing_is_claimed_while_the_queue_is_paused(office: Office) -> N
         await office.thumbnail()
         assert not provider.has_begun()
         [normal] = [depth for depth in (await operations.get_queue()).depths if depth.due_count]
-        assert (normal.priority, normal.due_count, normal.delayed_count) == ("normal", 1, 0)
+        assert (normal.priority, normal.due_count, normal.waiting_to_retry_count) == ("normal", 1, 0)
 
         assert (await operations.resume_queue()).pauses == ()
         (await provider.next_drawing()).succeed()

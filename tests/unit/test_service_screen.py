@@ -63,7 +63,7 @@ def worker(number: int, state: WorkerState, running: int) -> Worker:
 def queue(**fields: Any) -> Queue:
     """Return a queue with nothing in it, except the given fields."""
     depths = tuple(
-        QueueDepth(priority=priority, due_count=0, delayed_count=0, oldest_due_time=None)
+        QueueDepth(priority=priority, due_count=0, waiting_to_retry_count=0, oldest_due_time=None)
         for priority in GenerationPriority
     )
     empty = {"depths": depths, "running_count": 0, "abandoned_count": 0}
@@ -74,7 +74,10 @@ def busy() -> Snapshot:
     """Return a service with everything that the screen can show."""
     depths = tuple(
         QueueDepth(
-            priority=priority, due_count=1_234_567 + number, delayed_count=7_654, oldest_due_time=ago(hours=5)
+            priority=priority,
+            due_count=1_234_567 + number,
+            waiting_to_retry_count=7_654,
+            oldest_due_time=ago(hours=5),
         )
         for number, priority in enumerate(GenerationPriority)
     )
@@ -124,7 +127,7 @@ def test_a_busy_service_fits_the_terminal_and_no_number_is_cut(columns: int, lin
     assert max(map(len, text)) <= columns
     screen_text = "\n".join(text)
     for fact in (
-        *("running 8 of 16 slots", "$12,345.6789", "PAUSED route fal-ai for 9m by olga: outage"),
+        *("running 8 of 16 slots (8 drained)", "$12,345.6789", "PAUSED route fal-ai for 9m by olga: outage"),
         *("1,234,567", "1,234,569", "7,654", "5h", "987,654", "4,321", "no answer", "q ends"),
         *("1,000 INVALID_FIELD", "2 workers lost", "2 generations abandoned"),
     ):
@@ -152,10 +155,10 @@ def test_a_service_without_work_or_workers_says_so() -> None:
     assert shown(idle, 80, 24)[1:] == [
         "running 0 of 4 slots   price today $0.00",
         "",
-        "queue        due  retrying  oldest",
-        "interactive    0         0",
-        "normal         0         0",
-        "bulk           0         0",
+        "queue        due  waiting to retry  oldest",
+        "interactive    0                 0",
+        "normal         0                 0",
+        "bulk           0                 0",
         "",
         "nothing failed in the last hour",
         "",

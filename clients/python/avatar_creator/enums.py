@@ -602,8 +602,8 @@ class WorkerState(Word):
     DRAINING = "draining"
     """The worker finishes what it runs, and claims no further generations, until an operator resumes it."""
     LOST = "lost"
-    """No heartbeat has arrived for 30 seconds: the worker was killed, is frozen, or cannot reach the
-    database."""
+    """The worker has not renewed its entry for 30 seconds: the worker was killed, is frozen, or cannot reach
+    the database."""
 
 
 WorkerStateWord: TypeAlias = Literal["live", "draining", "lost"]

@@ -948,7 +948,7 @@ class Worker(Value["operations_pb2.Worker"]):
     start_time: datetime
     """Time when the worker started."""
     last_seen_time: datetime
-    """Time of the last heartbeat. A worker sends one every 10 seconds."""
+    """Time at which the worker last renewed its entry. A worker does so every 10 seconds."""
     drain_time: datetime | None
     """Time at which an operator drained the worker. None if none did."""
     running: tuple[RunningAttempt, ...]
@@ -964,7 +964,7 @@ class QueueDepth(Value["operations_pb2.QueueDepth"]):
     """Priority."""
     due_count: int
     """Number of generations that a worker can start now."""
-    delayed_count: int
+    waiting_to_retry_count: int
     """Number of generations that wait for the time of their retry."""
     oldest_due_time: datetime | None
     """Time at which the generation that has waited longest became due. None if none is due."""

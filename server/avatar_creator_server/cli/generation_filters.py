@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import islice
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
@@ -13,8 +11,6 @@ from avatar_creator.enums import ErrorReason, GenerationPriority, GenerationStat
 from avatar_creator_server.cli.option_groups import OptionGroup
 from avatar_creator_server.cli.options import OlderThan, ago
 from avatar_creator_server.cli.words import word_option
-
-_T = TypeVar("_T")
 
 _REPEAT = "Repeat it for several."
 
@@ -68,9 +64,3 @@ class GenerationFilters(OptionGroup):
             "priorities": self.priority or (),
             "create_time_to": ago(self.older_than),
         }
-
-
-def first(items: Iterable[_T], most: int, wanted: Callable[[_T], bool] = bool) -> tuple[list[_T], bool]:
-    """Return the first items that are wanted, at most so many, and whether there are more."""
-    found = list(islice(filter(wanted, items), most + 1))
-    return found[:most], len(found) > most

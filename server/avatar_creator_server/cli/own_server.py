@@ -13,20 +13,22 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from avatar_creator import AvatarCreator, AvatarCreatorError, UnauthenticatedError
+from avatar_creator import AvatarCreator, AvatarCreatorError, ErrorReason, UnauthenticatedError
 from avatar_creator.channels import OPTIONS
+from avatar_creator.errors import from_rpc_error
 from avatar_creator_server.addresses import parse_address, reachable
 from avatar_creator_server.api.tokens import mint_token
 from avatar_creator_server.settings import Settings, SettingsError
 
 _USER = "avatar-creator-doctor"
-"""User of the token. The call lists this user's projects, of which there are none."""
+"""User of the token."""
 _ANSWER_SECONDS = 5.0
-_TOKEN_SECONDS = 60
+_EXPIRED_SECONDS = 86_400
+"""Time since the token's end: longer than any difference of clocks that a server allows."""
 
 
 async def ask_own_server(settings: Settings) -> bool:
-    """Return whether the server at LISTEN_ADDRESS is this service's own: it accepts a token of ours.
+    """Return whether the server at LISTEN_ADDRESS is this service's own: it has our secret.
 
     Raises:
         SettingsError: It is, but it is not healthy; or it has another certificate than the settings.
@@ -37,7 +39,9 @@ async def ask_own_server(settings: Settings) -> bool:
 def _ask(settings: Settings) -> bool:
     if settings.existing_secret() is None:
         return False
-    token = mint_token(settings, _USER, _TOKEN_SECONDS)
+    # Any server may hold the port, so its token is of no use. A server of this service checks the signature
+    # first, and then says that the token has expired.
+    token = mint_token(settings, _USER, -_EXPIRED_SECONDS)
     try:
         channel = _connect(settings)
     except ssl.SSLCertVerificationError as error:
@@ -50,13 +54,18 @@ def _ask(settings: Settings) -> bool:
     with channel, AvatarCreator(channel=channel, token=token, timeout=_ANSWER_SECONDS, retries=0) as client:
         try:
             list(islice(client.projects.list(page_size=1), 1))
-        except UnauthenticatedError:
-            return False
+            return False  # this server accepts any token
+        except UnauthenticatedError as error:
+            if error.reason != ErrorReason.TOKEN_EXPIRED:
+                return False
         except AvatarCreatorError as error:
             if not error.reason:  # not an error of a service like this one
                 return False
             raise _not_healthy(settings, error.message) from error
-        status = HealthStub(channel).Check(HealthCheckRequest(), timeout=_ANSWER_SECONDS).status
+        try:
+            status = HealthStub(channel).Check(HealthCheckRequest(), timeout=_ANSWER_SECONDS).status
+        except grpc.RpcError as error:
+            raise _not_healthy(settings, from_rpc_error(error).message) from error
     if status != HealthCheckResponse.SERVING:
         raise _not_healthy(settings, "its health is NOT_SERVING")
     return True

@@ -67,8 +67,13 @@ def _line(*parts: str, style: str = "") -> Text:
 
 
 def _totals(shown: Snapshot) -> Text:
-    slots = sum(worker.slots for worker in shown.workers if worker.state != WorkerState.LOST)
-    running = f"running {shown.queue.running_count:,} of {slots:,} slots"
+    live, drained = (
+        sum(worker.slots for worker in shown.workers if worker.state == state)
+        for state in (WorkerState.LIVE, WorkerState.DRAINING)
+    )
+    # A drained worker still runs what it has claimed.
+    running = f"running {shown.queue.running_count:,} of {live + drained:,} slots"
+    running += f" ({drained:,} drained)" if drained else ""
     return Text(f"{running}   price today {dollars(shown.price_today_micros)}", no_wrap=True)
 
 
@@ -108,7 +113,7 @@ def _queue(shown: Snapshot, users: Sequence[UserActivity]) -> Table:
     # Only the users' column gets narrower: the others hold numbers.
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("queue", no_wrap=True)
-    for name in ("due", "retrying", "oldest"):
+    for name in ("due", "waiting to retry", "oldest"):
         table.add_column(name, justify="right", no_wrap=True)
     if users:
         table.add_column("  user", min_width=_MIN_USER_WIDTH)
@@ -118,7 +123,12 @@ def _queue(shown: Snapshot, users: Sequence[UserActivity]) -> Table:
         cells: list[RenderableType] = ["", "", "", ""]
         if depth:
             oldest = age(depth.oldest_due_time, shown.time)
-            cells = [label(depth.priority), f"{depth.due_count:,}", f"{depth.delayed_count:,}", oldest]
+            cells = [
+                label(depth.priority),
+                f"{depth.due_count:,}",
+                f"{depth.waiting_to_retry_count:,}",
+                oldest,
+            ]
         if user:
             cells += [_name(f"  {user.user_id}"), f"{user.due_count:,}", f"{user.processing_count:,}"]
         table.add_row(*cells)

@@ -402,7 +402,7 @@ def queue(shown: Queue) -> Group:
         depths.add_row(
             label(depth.priority),
             f"{depth.due_count:,}",
-            f"{depth.delayed_count:,}",
+            f"{depth.waiting_to_retry_count:,}",
             local_time(depth.oldest_due_time),
         )
     facts = [("running", f"{shown.running_count:,}"), ("worker lost", f"{shown.abandoned_count:,}")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -22,6 +22,7 @@ from avatar_creator.errors import from_rpc_error
 from avatar_creator.targets import Target
 from avatar_creator_server.cli.format import local_time
 from avatar_creator_server.operations.checks import CheckResult, unknown
+from avatar_creator_server.operations.resume_advice import end_of_drains, end_of_pauses
 from avatar_creator_server.operations.versions import installed_versions
 
 _ANSWER_SECONDS = 10.0
@@ -44,12 +45,14 @@ _PARTS = {
     "claims": (
         "nothing is paused",
         "an operator has paused the queue or a route",
-        "end the pause with `avatar-creator queue resume`",
+        "`avatar-creator queue show` lists the pauses: end each with `avatar-creator queue resume`, or "
+        "`avatar-creator queue resume --route NAME` if only that route is paused",
     ),
     "worker": (
-        "at least one worker is alive",
-        "no worker that draws with the server's provider is alive",
-        "start `avatar-creator worker` with the settings of the service",
+        "at least one worker takes generations",
+        "no worker that draws with the server's provider takes generations",
+        "`avatar-creator workers list` lists the workers: resume a drained one, or start "
+        "`avatar-creator worker` with the settings of the service",
     ),
 }
 """Names of the server's health by part: what SERVING means, what NOT_SERVING means, and what to do then."""
@@ -84,6 +87,7 @@ def examine_target(target: Target, token: str) -> TargetReport:
         with AvatarCreator(channel=channel, token=token, timeout=_ANSWER_SECONDS) as client:
             try:
                 workers = tuple(client.operations.list_workers(page_size=_LARGEST_PAGE))
+                pauses = client.operations.get_queue().pauses
             except (UnauthenticatedError, PermissionDeniedError) as error:
                 found = f"unknown, because the server refuses the token: {error.message}"
                 results.append(unknown("workers", found, _OPS_TOKEN))
@@ -92,6 +96,10 @@ def examine_target(target: Target, token: str) -> TargetReport:
                 found = f"unknown, because the server does not list them: {error.message}"
                 results.append(unknown("workers", found, "look in the log of the server"))
                 return TargetReport(results)
+    if pauses:
+        # Only the queue says which routes are paused.
+        advice = end_of_pauses(pause.route for pause in pauses)
+        results = [replace(each, fix=advice) if each.check == "claims" else each for each in results]
     return TargetReport([*results, _describe_workers(workers)], workers)
 
 
@@ -132,22 +140,22 @@ def _check_part(health: HealthStub, part: str) -> CheckResult:
 
 def _describe_workers(workers: Sequence[Worker]) -> CheckResult:
     found, fixes = [], []
-    live = [worker for worker in workers if worker.state != WorkerState.LOST]
-    for worker in live:
-        draining = ", drained by an operator" if worker.drain_time else ""
+    lost = [worker for worker in workers if worker.state == WorkerState.LOST]
+    drained = [worker for worker in workers if worker.state == WorkerState.DRAINING]
+    takes = any(worker.state == WorkerState.LIVE for worker in workers)
+    for worker in workers:
+        if worker in lost:
+            continue
+        draining = ", drained by an operator" if worker in drained else ""
         found.append(
             f"{worker.name} (version {worker.version}, {worker.provider}) runs {len(worker.running):,} of "
             f"{worker.slots:,}{draining}"
         )
-    found += [
-        f"{worker.name} was last seen {local_time(worker.last_seen_time)}"
-        for worker in workers
-        if worker not in live
-    ]
-    if any(worker.drain_time for worker in live):
-        fixes.append("let drained workers claim again with `avatar-creator workers resume`")
-    if not live:
+    found += [f"{worker.name} was last seen {local_time(worker.last_seen_time)}" for worker in lost]
+    if drained:
+        fixes.append(end_of_drains(worker.name for worker in drained))
+    elif not takes:
         fixes.append("start `avatar-creator worker` with the settings of the service")
-    elif len(live) < len(workers):
+    if takes and lost:
         fixes.append("look in the logs of the lost workers and of their hosts for the cause")
-    return CheckResult("workers", bool(live), "; ".join(found) or "none", "; ".join(fixes))
+    return CheckResult("workers", takes, "; ".join(found) or "none", "; ".join(fixes))

@@ -41,7 +41,7 @@ def queue_to_proto(status: QueueStatus) -> operations_pb2.Queue:
             operations_pb2.QueueDepth(
                 priority=_number(generation_pb2.GenerationPriority, priority),
                 due_count=figures.depth.get((priority, "due"), 0),
-                delayed_count=figures.depth.get((priority, "waiting"), 0),
+                waiting_to_retry_count=figures.depth.get((priority, "waiting_to_retry"), 0),
                 oldest_due_time=timestamp(
                     status.now - timedelta(seconds=figures.oldest_due_seconds[priority])
                     if priority in figures.oldest_due_seconds

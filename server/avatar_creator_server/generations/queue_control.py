@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from peewee import fn
 
 from avatar_creator_server.database.connection import Database
-from avatar_creator_server.database.models import AvatarGeneration, QueuePause, least_id
+from avatar_creator_server.database.models import WHOLE_QUEUE, AvatarGeneration, QueuePause, least_id
 from avatar_creator_server.database.models.generation import has_failed_since
 from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.generations.pauses import Pause, read_pauses
@@ -88,15 +88,16 @@ class QueueControl:
         Raises:
             InvalidArgumentError: The service has no such route.
         """
-        names = self._routes.named()
-        if route and route not in names:
-            raise InvalidArgumentError.of_field(
-                "route", f"must be {' or '.join(sorted(names))}, or empty for the whole queue"
-            )
+        if not self._is_known(route):
+            raise self._unknown_route(self._routes.named())
         return await self._change(lambda: self._pause(route, note, operator))
 
     async def resume(self, route: str) -> QueueStatus:
-        """End the pause of a route, or that of the whole queue with an empty name."""
+        """End the pause of a route, or that of the whole queue with an empty name.
+
+        Raises:
+            InvalidArgumentError: The service has no such route, and none with this name is paused.
+        """
         status = await self._change(lambda: self._resume(route))
         await self._notifier.notify_generation()
         return status
@@ -123,7 +124,17 @@ class QueueControl:
         ).execute()
 
     def _resume(self, route: str) -> None:
-        QueuePause.delete().where(QueuePause.route == route).execute()
+        was_paused = QueuePause.delete().where(QueuePause.route == route).execute()
+        # A pause may be of a route that an earlier version of the settings had.
+        if not was_paused and not self._is_known(route):
+            raise self._unknown_route({*self._routes.named(), *(pause.route for pause in read_pauses())})
+
+    def _is_known(self, route: str) -> bool:
+        return route == WHOLE_QUEUE or route in self._routes.named()
+
+    def _unknown_route(self, possible: Iterable[str]) -> InvalidArgumentError:
+        names = " or ".join(sorted({*possible} - {WHOLE_QUEUE}))
+        return InvalidArgumentError.of_field("route", f"must be {names}, or empty for the whole queue")
 
     def _read(self) -> QueueStatus:
         now = self._database.now()

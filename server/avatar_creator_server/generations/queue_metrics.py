@@ -26,7 +26,7 @@ class QueueFigures:
     """The figures about the queue, for operators."""
 
     depth: dict[tuple[str, str], int]
-    """Number of pending generations, by priority and by `due` or `waiting` (for the time of the retry)."""
+    """Number of pending generations, by priority and by `due` or `waiting_to_retry`."""
     oldest_due_seconds: dict[str, float]
     """Seconds that the oldest pending generation has been due, by priority; no entry where none is due."""
     live_leases: int
@@ -89,7 +89,7 @@ def _read_unfinished(
     for priority, number in queued.group_by(queue.priority).tuples():
         depth[PRIORITIES[priority], "due"] = number
     for priority, is_due, number in _count_due(now, is_delayed(row), row.priority):
-        key = PRIORITIES[priority], "due" if is_due else "waiting"
+        key = PRIORITIES[priority], "due" if is_due else "waiting_to_retry"
         depth[key] = depth.get(key, 0) + number
     for priority, name in enumerate(PRIORITIES):
         if (name, "due") in depth:

@@ -9,6 +9,7 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from avatar_creator_server.settings import SettingsError
 from avatar_creator_server.settings.folders import create_folder
@@ -25,10 +26,10 @@ def locked(database_file: Path) -> Iterator[None]:
     path = lock_of(database_file)
     create_folder(path.parent)
     with path.open("w") as lock_file:
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise in_use(database_file) from error
+        while not _lock(lock_file, fcntl.LOCK_EX):
+            # If the lock can be shared, only `is_locked` had it, for a moment.
+            if not _lock(lock_file, fcntl.LOCK_SH):
+                raise in_use(database_file)
         yield
 
 
@@ -40,12 +41,19 @@ def is_locked(database_file: Path) -> bool:
     """
     try:
         with lock_of(database_file).open("r+b") as lock_file:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Shared, so that two who look at the same time do not take each other for a service.
+            return not _lock(lock_file, fcntl.LOCK_SH)
     except FileNotFoundError:
         return False
+
+
+def _lock(lock_file: IO[Any], kind: int) -> bool:
+    """Take the lock without waiting, and return whether it was free."""
+    try:
+        fcntl.flock(lock_file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
-    return False
+        return False
+    return True
 
 
 def in_use(database_file: Path) -> SettingsError:

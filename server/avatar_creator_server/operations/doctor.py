@@ -27,10 +27,10 @@ from avatar_creator_server.database.pooling import detect as detect_pooling
 from avatar_creator_server.database.postgresql import TIMEOUTS
 from avatar_creator_server.database.problems import database_problem, has_no_free_connection
 from avatar_creator_server.errors import AvatarCreatorError
-from avatar_creator_server.generations.pauses import read_pauses
+from avatar_creator_server.generations.pauses import Pauses, RouteNames, read_pauses
 from avatar_creator_server.generations.queue_metrics import count_wrong_queues, read_queue_figures
 from avatar_creator_server.generations.routes import Route
-from avatar_creator_server.generations.workers import WorkerRecord
+from avatar_creator_server.generations.workers import WorkerRecord, WorkerState
 from avatar_creator_server.operations.apps_check import check_apps
 from avatar_creator_server.operations.checks import (
     ANSWER_SECONDS,
@@ -42,6 +42,7 @@ from avatar_creator_server.operations.checks import (
 from avatar_creator_server.operations.model_check import describe_license, describe_memory
 from avatar_creator_server.operations.moderation_check import check_picture_moderation
 from avatar_creator_server.operations.redis_problems import redis_problem
+from avatar_creator_server.operations.resume_advice import end_of_drains, end_of_pauses
 from avatar_creator_server.operations.setting_sources import describe_sources
 from avatar_creator_server.operations.start_up import StartUp, StartUpCheck, has_database
 from avatar_creator_server.operations.unused_settings import unused_settings
@@ -291,40 +292,39 @@ async def _check_queue(core: Core) -> CheckResult:
 async def _check_workers(core: Core) -> CheckResult:
     workers = await within_limit(core.workers.list_all)
     pauses = await within_limit(lambda: core.database.read(read_pauses))
-    live = [worker for worker in workers if not worker.lost]
+    provider = core.current_routes.if_all_offered.from_text.provider
     lost = [worker for worker in workers if worker.lost]
-    paused = [pause.sentence for pause in pauses]
-    resume = ["end the pause with `avatar-creator queue resume`"] if paused else []
+    live = [worker for worker in workers if not worker.lost]
+    drained = [worker for worker in live if worker.state == WorkerState.DRAINING]
+    others = [worker for worker in live if worker.provider != provider]
+    taking = [worker for worker in live if worker.state == WorkerState.LIVE and worker not in others]
+    stopped = [f"an operator drains {worker.name}" for worker in drained]
+    stopped += [pause.sentence for pause in pauses]
+    fixes = [end_of_pauses(pause.route for pause in pauses)] if pauses else []
+    if drained:
+        fixes.append(end_of_drains(worker.name for worker in drained))
     if core.settings.embedded:
         state = f"one inside the `serve` process, {_embedded_state(live, lost)}"
-        return CheckResult("workers", True, "; ".join([state, *paused]), "; ".join(resume))
-    provider = core.current_routes.if_all_offered.from_text.provider
-    drawing = [worker for worker in live if worker.provider == provider]
-    slots = sum(worker.slots for worker in drawing)
-    found = [
-        f"{len(drawing):,} alive with {slots:,} slots"
-        if drawing
-        else f"none that draws with {provider} is alive"
-    ]
-    found += [f"{worker.name} draws with {worker.provider}" for worker in live if worker not in drawing]
+        return CheckResult("workers", not drained, "; ".join([state, *stopped]), "; ".join(fixes))
     version = avatar_creator_server.__version__
+    none_is_alive = len(live) == len(others)
+    found = [f"{len(taking):,} alive with {sum(worker.slots for worker in taking):,} slots"]
+    if not taking:
+        state = "is alive" if none_is_alive else "takes generations"
+        found = [f"none that draws with {provider} {state}"]
+    found += [f"{worker.name} draws with {worker.provider}" for worker in others]
     found += [f"{worker.name} has version {worker.version}" for worker in live if worker.version != version]
     found += [f"{worker.name} was lost {_ago(worker.unseen)}" for worker in lost]
-    drained = [worker for worker in live if worker.drain_time is not None]
-    found += [f"an operator drains {worker.name}" for worker in drained]
-    found += paused
-    fixes = [*resume]
-    if drained:
-        fixes.append("let drained workers claim again with `avatar-creator workers resume`")
-    if not drawing:
+    found += stopped
+    if none_is_alive:
         fixes.append("start `avatar-creator worker` with these settings")
-    if len(live) > len(drawing):
+    if others:
         fixes.append("give all servers and workers the same PROVIDER")
     if any(worker.version != version for worker in live):
         fixes.append("finish the upgrade: restart the workers of another version")
-    if drawing and lost:
+    if taking and lost:
         fixes.append("look in the logs of the lost workers and of their hosts for the cause")
-    return CheckResult("workers", bool(drawing), "; ".join(found), "; ".join(fixes))
+    return CheckResult("workers", bool(taking), "; ".join(found), "; ".join(fixes))
 
 
 def _embedded_state(live: Sequence[WorkerRecord], lost: Sequence[WorkerRecord]) -> str:
@@ -347,14 +347,16 @@ async def _check_generations(core: Core) -> CheckResult:
     wrong_queues = await within_limit(lambda: core.database.read(count_wrong_queues))
     due, waiting = (
         sum(number for (_, state), number in figures.depth.items() if state == counted)
-        for counted in ("due", "waiting")
+        for counted in ("due", "waiting_to_retry")
     )
     found = (
-        f"{due:,} due, {waiting:,} waiting for a retry, {figures.live_leases:,} running, "
+        f"{due:,} due, {waiting:,} waiting to retry, {figures.live_leases:,} running, "
         f"{figures.expired_leases:,} with a lost worker"
     )
     idle_seconds = max(figures.oldest_due_seconds.values(), default=0.0)
-    if due and not figures.live_leases and idle_seconds > _MAX_IDLE_SECONDS:
+    is_idle = due and not figures.live_leases and idle_seconds > _MAX_IDLE_SECONDS
+    # Due generations of a stopped service wait as they should. The check of the workers says who stopped it.
+    if is_idle and not await within_limit(lambda: core.database.read(_is_stopped, core)):
         found += f"; no worker has claimed one for {idle_seconds:,.0f} s"
         fix = (
             "look for errors in the log of `serve`"
@@ -367,6 +369,14 @@ async def _check_generations(core: Core) -> CheckResult:
         fix = "fill the table user_queues again, with the SQL under Restores in the operations guide"
         return CheckResult("generations", False, found, fix)
     return CheckResult("generations", True, found)
+
+
+def _is_stopped(core: Core) -> bool:
+    """Return whether operators have paused a route of the service or drained all its workers."""
+    live = [worker for worker in core.workers.read_all() if not worker.lost]
+    names = RouteNames.of(core.current_routes.if_all_offered)
+    is_paused = bool(Pauses.among(read_pauses(), names).pauses)
+    return is_paused or (bool(live) and all(worker.state == WorkerState.DRAINING for worker in live))
 
 
 async def _check_storage(core: Core, *, has_tables: bool) -> CheckResult:

@@ -81,7 +81,7 @@ class QueueCollector(Collector):
         )
         for priority in PRIORITIES:
             oldest.add_metric([priority], figures.oldest_due_seconds.get(priority, 0))
-            for state in ("due", "waiting"):
+            for state in ("due", "waiting_to_retry"):
                 depth.add_metric([priority, state], figures.depth.get((priority, state), 0))
         yield depth
         yield oldest

@@ -27,15 +27,15 @@ from avatar_creator.v1 import generation_pb2 as avatar__creator_dot_v1_dot_gener
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"avatar_creator/v1/operations.proto\x12\x11\x61vatar_creator.v1\x1a$avatar_creator/v1/error_reason.proto\x1a\"avatar_creator/v1/generation.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x02\n\x06Worker\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\r\n\x05slots\x18\x05 \x01(\x05\x12-\n\x05state\x18\x06 \x01(\x0e\x32\x1e.avatar_creator.v1.WorkerState\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndrain_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x07running\x18\n \x03(\x0b\x32!.avatar_creator.v1.RunningAttempt\"\x95\x02\n\x0eRunningAttempt\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x16\n\x0e\x61ttempt_number\x18\x03 \x01(\x05\x12\x31\n\x05stage\x18\x04 \x01(\x0e\x32\".avatar_creator.v1.GenerationStage\x12\x18\n\x10progress_percent\x18\x05 \x01(\x05\x12\r\n\x05route\x18\x06 \x01(\t\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x08priority\x18\x08 \x01(\x0e\x32%.avatar_creator.v1.GenerationPriority\"\xfe\x01\n\x05Queue\x12-\n\x06\x64\x65pths\x18\x01 \x03(\x0b\x32\x1d.avatar_creator.v1.QueueDepth\x12\x15\n\rrunning_count\x18\x02 \x01(\x05\x12\x17\n\x0f\x61\x62\x61ndoned_count\x18\x03 \x01(\x05\x12-\n\x06routes\x18\x04 \x03(\x0b\x32\x1d.avatar_creator.v1.QueueRoute\x12-\n\x06pauses\x18\x05 \x03(\x0b\x32\x1d.avatar_creator.v1.QueuePause\x12\x38\n\x0frecent_failures\x18\x06 \x03(\x0b\x32\x1f.avatar_creator.v1.FailureCount\"\xa4\x01\n\nQueueDepth\x12\x37\n\x08priority\x18\x01 \x01(\x0e\x32%.avatar_creator.v1.GenerationPriority\x12\x11\n\tdue_count\x18\x02 \x01(\x05\x12\x15\n\rdelayed_count\x18\x03 \x01(\x05\x12\x33\n\x0foldest_due_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"r\n\nQueueRoute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x1c\n\x14\x64raws_from_reference\x18\x04 \x01(\x08\x12\x17\n\x0f\x64raws_from_text\x18\x05 \x01(\x08\"l\n\nQueuePause\x12\r\n\x05route\x18\x01 \x01(\t\x12.\n\npause_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpaused_by\x18\x03 \x01(\t\x12\x0c\n\x04note\x18\x04 \x01(\t\"X\n\x0c\x46\x61ilureCount\x12.\n\x06reason\x18\x01 \x01(\x0e\x32\x1e.avatar_creator.v1.ErrorReason\x12\x18\n\x10generation_count\x18\x02 \x01(\x05\"\x91\x02\n\x10GenerationFilter\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x32\n\x06states\x18\x03 \x03(\x0e\x32\".avatar_creator.v1.GenerationState\x12\x35\n\rerror_reasons\x18\x04 \x03(\x0e\x32\x1e.avatar_creator.v1.ErrorReason\x12\x39\n\npriorities\x18\x05 \x03(\x0e\x32%.avatar_creator.v1.GenerationPriority\x12\x32\n\x0e\x63reate_time_to\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"W\n\x0b\x42ulkFailure\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x31\n\x05\x65rror\x18\x02 \x01(\x0b\x32\".avatar_creator.v1.GenerationError\"\x8f\x01\n\x0cUserActivity\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tdue_count\x18\x02 \x01(\x03\x12\x15\n\rpending_count\x18\x03 \x01(\x03\x12\x18\n\x10processing_count\x18\x04 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x05 \x01(\x03\x12\x14\n\x0cprice_micros\x18\x06 \x01(\x03\"\xc0\x01\n\x10GenerationLimits\x12\x17\n\nconcurrent\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\nper_minute\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x14\n\x07per_day\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12!\n\x14spend_per_day_micros\x18\x04 \x01(\x03H\x03\x88\x01\x01\x42\r\n\x0b_concurrentB\r\n\x0b_per_minuteB\n\n\x08_per_dayB\x17\n\x15_spend_per_day_micros\"\xff\x01\n\nUserLimits\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x30\n\x03own\x18\x02 \x01(\x0b\x32#.avatar_creator.v1.GenerationLimits\x12\x36\n\teffective\x18\x03 \x01(\x0b\x32#.avatar_creator.v1.GenerationLimits\x12\x31\n\x04used\x18\x04 \x01(\x0b\x32#.avatar_creator.v1.GenerationLimits\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nupdated_by\x18\x06 \x01(\t*t\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11WORKER_STATE_LIVE\x10\x01\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x02\x12\x15\n\x11WORKER_STATE_LOST\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"avatar_creator/v1/operations.proto\x12\x11\x61vatar_creator.v1\x1a$avatar_creator/v1/error_reason.proto\x1a\"avatar_creator/v1/generation.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x02\n\x06Worker\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\r\n\x05slots\x18\x05 \x01(\x05\x12-\n\x05state\x18\x06 \x01(\x0e\x32\x1e.avatar_creator.v1.WorkerState\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ndrain_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x07running\x18\n \x03(\x0b\x32!.avatar_creator.v1.RunningAttempt\"\x95\x02\n\x0eRunningAttempt\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x16\n\x0e\x61ttempt_number\x18\x03 \x01(\x05\x12\x31\n\x05stage\x18\x04 \x01(\x0e\x32\".avatar_creator.v1.GenerationStage\x12\x18\n\x10progress_percent\x18\x05 \x01(\x05\x12\r\n\x05route\x18\x06 \x01(\t\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x08priority\x18\x08 \x01(\x0e\x32%.avatar_creator.v1.GenerationPriority\"\xfe\x01\n\x05Queue\x12-\n\x06\x64\x65pths\x18\x01 \x03(\x0b\x32\x1d.avatar_creator.v1.QueueDepth\x12\x15\n\rrunning_count\x18\x02 \x01(\x05\x12\x17\n\x0f\x61\x62\x61ndoned_count\x18\x03 \x01(\x05\x12-\n\x06routes\x18\x04 \x03(\x0b\x32\x1d.avatar_creator.v1.QueueRoute\x12-\n\x06pauses\x18\x05 \x03(\x0b\x32\x1d.avatar_creator.v1.QueuePause\x12\x38\n\x0frecent_failures\x18\x06 \x03(\x0b\x32\x1f.avatar_creator.v1.FailureCount\"\xad\x01\n\nQueueDepth\x12\x37\n\x08priority\x18\x01 \x01(\x0e\x32%.avatar_creator.v1.GenerationPriority\x12\x11\n\tdue_count\x18\x02 \x01(\x05\x12\x1e\n\x16waiting_to_retry_count\x18\x03 \x01(\x05\x12\x33\n\x0foldest_due_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"r\n\nQueueRoute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x1c\n\x14\x64raws_from_reference\x18\x04 \x01(\x08\x12\x17\n\x0f\x64raws_from_text\x18\x05 \x01(\x08\"l\n\nQueuePause\x12\r\n\x05route\x18\x01 \x01(\t\x12.\n\npause_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpaused_by\x18\x03 \x01(\t\x12\x0c\n\x04note\x18\x04 \x01(\t\"X\n\x0c\x46\x61ilureCount\x12.\n\x06reason\x18\x01 \x01(\x0e\x32\x1e.avatar_creator.v1.ErrorReason\x12\x18\n\x10generation_count\x18\x02 \x01(\x05\"\x91\x02\n\x10GenerationFilter\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x32\n\x06states\x18\x03 \x03(\x0e\x32\".avatar_creator.v1.GenerationState\x12\x35\n\rerror_reasons\x18\x04 \x03(\x0e\x32\x1e.avatar_creator.v1.ErrorReason\x12\x39\n\npriorities\x18\x05 \x03(\x0e\x32%.avatar_creator.v1.GenerationPriority\x12\x32\n\x0e\x63reate_time_to\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"W\n\x0b\x42ulkFailure\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x31\n\x05\x65rror\x18\x02 \x01(\x0b\x32\".avatar_creator.v1.GenerationError\"\x8f\x01\n\x0cUserActivity\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tdue_count\x18\x02 \x01(\x03\x12\x15\n\rpending_count\x18\x03 \x01(\x03\x12\x18\n\x10processing_count\x18\x04 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x05 \x01(\x03\x12\x14\n\x0cprice_micros\x18\x06 \x01(\x03\"\xc0\x01\n\x10GenerationLimits\x12\x17\n\nconcurrent\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\nper_minute\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x14\n\x07per_day\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12!\n\x14spend_per_day_micros\x18\x04 \x01(\x03H\x03\x88\x01\x01\x42\r\n\x0b_concurrentB\r\n\x0b_per_minuteB\n\n\x08_per_dayB\x17\n\x15_spend_per_day_micros\"\xff\x01\n\nUserLimits\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x30\n\x03own\x18\x02 \x01(\x0b\x32#.avatar_creator.v1.GenerationLimits\x12\x36\n\teffective\x18\x03 \x01(\x0b\x32#.avatar_creator.v1.GenerationLimits\x12\x31\n\x04used\x18\x04 \x01(\x0b\x32#.avatar_creator.v1.GenerationLimits\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nupdated_by\x18\x06 \x01(\t*t\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11WORKER_STATE_LIVE\x10\x01\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x02\x12\x15\n\x11WORKER_STATE_LOST\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'avatar_creator.v1.operations_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WORKERSTATE']._serialized_start=2484
-  _globals['_WORKERSTATE']._serialized_end=2600
+  _globals['_WORKERSTATE']._serialized_start=2493
+  _globals['_WORKERSTATE']._serialized_end=2609
   _globals['_WORKER']._serialized_start=165
   _globals['_WORKER']._serialized_end=498
   _globals['_RUNNINGATTEMPT']._serialized_start=501
@@ -43,21 +43,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUEUE']._serialized_start=781
   _globals['_QUEUE']._serialized_end=1035
   _globals['_QUEUEDEPTH']._serialized_start=1038
-  _globals['_QUEUEDEPTH']._serialized_end=1202
-  _globals['_QUEUEROUTE']._serialized_start=1204
-  _globals['_QUEUEROUTE']._serialized_end=1318
-  _globals['_QUEUEPAUSE']._serialized_start=1320
-  _globals['_QUEUEPAUSE']._serialized_end=1428
-  _globals['_FAILURECOUNT']._serialized_start=1430
-  _globals['_FAILURECOUNT']._serialized_end=1518
-  _globals['_GENERATIONFILTER']._serialized_start=1521
-  _globals['_GENERATIONFILTER']._serialized_end=1794
-  _globals['_BULKFAILURE']._serialized_start=1796
-  _globals['_BULKFAILURE']._serialized_end=1883
-  _globals['_USERACTIVITY']._serialized_start=1886
-  _globals['_USERACTIVITY']._serialized_end=2029
-  _globals['_GENERATIONLIMITS']._serialized_start=2032
-  _globals['_GENERATIONLIMITS']._serialized_end=2224
-  _globals['_USERLIMITS']._serialized_start=2227
-  _globals['_USERLIMITS']._serialized_end=2482
+  _globals['_QUEUEDEPTH']._serialized_end=1211
+  _globals['_QUEUEROUTE']._serialized_start=1213
+  _globals['_QUEUEROUTE']._serialized_end=1327
+  _globals['_QUEUEPAUSE']._serialized_start=1329
+  _globals['_QUEUEPAUSE']._serialized_end=1437
+  _globals['_FAILURECOUNT']._serialized_start=1439
+  _globals['_FAILURECOUNT']._serialized_end=1527
+  _globals['_GENERATIONFILTER']._serialized_start=1530
+  _globals['_GENERATIONFILTER']._serialized_end=1803
+  _globals['_BULKFAILURE']._serialized_start=1805
+  _globals['_BULKFAILURE']._serialized_end=1892
+  _globals['_USERACTIVITY']._serialized_start=1895
+  _globals['_USERACTIVITY']._serialized_end=2038
+  _globals['_GENERATIONLIMITS']._serialized_start=2041
+  _globals['_GENERATIONLIMITS']._serialized_end=2233
+  _globals['_USERLIMITS']._serialized_start=2236
+  _globals['_USERLIMITS']._serialized_end=2491
 # @@protoc_insertion_point(module_scope)

@@ -35,9 +35,9 @@ class _WorkerStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WorkerSta
     WORKER_STATE_DRAINING: _WorkerState.ValueType  # 2
     """The worker finishes what it runs, and claims no further generations, until an operator resumes it."""
     WORKER_STATE_LOST: _WorkerState.ValueType  # 3
-    """No heartbeat has arrived for 30 seconds: the worker was killed, is frozen, or cannot reach the database.
+    """The worker has not renewed its entry for 30 seconds: the worker was killed, is frozen, or cannot reach the database.
 
-    A lost worker is listed for a day. It is no longer lost when its next heartbeat arrives.
+    A lost worker is listed for a day. It is no longer lost when it renews its entry again.
     """
 
 class WorkerState(_WorkerState, metaclass=_WorkerStateEnumTypeWrapper):
@@ -50,9 +50,9 @@ WORKER_STATE_LIVE: WorkerState.ValueType  # 1
 WORKER_STATE_DRAINING: WorkerState.ValueType  # 2
 """The worker finishes what it runs, and claims no further generations, until an operator resumes it."""
 WORKER_STATE_LOST: WorkerState.ValueType  # 3
-"""No heartbeat has arrived for 30 seconds: the worker was killed, is frozen, or cannot reach the database.
+"""The worker has not renewed its entry for 30 seconds: the worker was killed, is frozen, or cannot reach the database.
 
-A lost worker is listed for a day. It is no longer lost when its next heartbeat arrives.
+A lost worker is listed for a day. It is no longer lost when it renews its entry again.
 """
 Global___WorkerState: _TypeAlias = WorkerState  # noqa: Y015
 
@@ -90,7 +90,7 @@ class Worker(_message.Message):
 
     @_builtins.property
     def last_seen_time(self) -> _timestamp_pb2.Timestamp:
-        """Time of the last heartbeat. A worker sends one every 10 seconds."""
+        """Time at which the worker last renewed its entry. A worker does so every 10 seconds."""
 
     @_builtins.property
     def drain_time(self) -> _timestamp_pb2.Timestamp:
@@ -234,13 +234,13 @@ class QueueDepth(_message.Message):
 
     PRIORITY_FIELD_NUMBER: _builtins.int
     DUE_COUNT_FIELD_NUMBER: _builtins.int
-    DELAYED_COUNT_FIELD_NUMBER: _builtins.int
+    WAITING_TO_RETRY_COUNT_FIELD_NUMBER: _builtins.int
     OLDEST_DUE_TIME_FIELD_NUMBER: _builtins.int
     priority: _generation_pb2.GenerationPriority.ValueType
     """Priority."""
     due_count: _builtins.int
     """Number of generations that a worker can start now."""
-    delayed_count: _builtins.int
+    waiting_to_retry_count: _builtins.int
     """Number of generations that wait for the time of their retry."""
     @_builtins.property
     def oldest_due_time(self) -> _timestamp_pb2.Timestamp:
@@ -251,12 +251,12 @@ class QueueDepth(_message.Message):
         *,
         priority: _generation_pb2.GenerationPriority.ValueType = ...,
         due_count: _builtins.int = ...,
-        delayed_count: _builtins.int = ...,
+        waiting_to_retry_count: _builtins.int = ...,
         oldest_due_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_due_time", b"oldest_due_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delayed_count", b"delayed_count", "due_count", b"due_count", "oldest_due_time", b"oldest_due_time", "priority", b"priority"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_count", b"due_count", "oldest_due_time", b"oldest_due_time", "priority", b"priority", "waiting_to_retry_count", b"waiting_to_retry_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -163,6 +163,9 @@ class OperationsServiceServicer(object):
         """End a pause. Without a pause, the call changes nothing.
 
         A pause of the whole queue and pauses of routes are independent: each needs its own ResumeQueue.
+
+        Errors: INVALID_ARGUMENT, if the service has no such route and no route with this name is paused; the message names
+        the possible routes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

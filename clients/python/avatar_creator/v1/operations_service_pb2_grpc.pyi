@@ -66,6 +66,9 @@ class OperationsServiceStub:
     """End a pause. Without a pause, the call changes nothing.
 
     A pause of the whole queue and pauses of routes are independent: each needs its own ResumeQueue.
+
+    Errors: INVALID_ARGUMENT, if the service has no such route and no route with this name is paused; the message names
+    the possible routes.
     """
     RetryNow: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.RetryNowRequest, _operations_service_pb2.RetryNowResponse]
     """Start the next attempt of a waiting generation now.
@@ -142,6 +145,9 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     """End a pause. Without a pause, the call changes nothing.
 
     A pause of the whole queue and pauses of routes are independent: each needs its own ResumeQueue.
+
+    Errors: INVALID_ARGUMENT, if the service has no such route and no route with this name is paused; the message names
+    the possible routes.
     """
     RetryNow: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.RetryNowRequest, _operations_service_pb2.RetryNowResponse]  # type: ignore[assignment]
     """Start the next attempt of a waiting generation now.
@@ -251,6 +257,9 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         """End a pause. Without a pause, the call changes nothing.
 
         A pause of the whole queue and pauses of routes are independent: each needs its own ResumeQueue.
+
+        Errors: INVALID_ARGUMENT, if the service has no such route and no route with this name is paused; the message names
+        the possible routes.
         """
 
     @_abc_1.abstractmethod

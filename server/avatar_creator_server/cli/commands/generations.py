@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import cache
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -13,23 +12,16 @@ from rich.text import Text
 
 from avatar_creator import (
     AvatarCreatorError,
-    BulkCancellation,
-    BulkFailure,
-    BulkRetry,
-    ErrorReason,
-    FailedPreconditionError,
+    DeadlineExceededError,
     Generation,
-    GenerationFailure,
     GenerationOrder,
     GenerationStage,
     GenerationState,
-    InvalidArgumentError,
-    NotFoundError,
-    ResourceExhaustedError,
+    UnavailableError,
 )
 from avatar_creator_server.cli import tables
 from avatar_creator_server.cli.errors import CommandError, error_message
-from avatar_creator_server.cli.generation_filters import GenerationFilters, first
+from avatar_creator_server.cli.generation_filters import GenerationFilters
 from avatar_creator_server.cli.options import Limit
 from avatar_creator_server.cli.progress import print_changes, report
 from avatar_creator_server.cli.session import LARGEST_PAGE, Session, client_command
@@ -49,16 +41,6 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing, and sho
 Most = Annotated[
     int, typer.Option("--max", metavar="COUNT", help="Maximum number of generations.", min=1, max=1000)
 ]
-
-_OF_ONE_GENERATION = (
-    FailedPreconditionError,
-    InvalidArgumentError,
-    NotFoundError,
-    ResourceExhaustedError,
-)
-"""Errors that concern one generation, so that a change of many goes on with the others."""
-_CANCELLABLE = (GenerationState.PENDING, GenerationState.PROCESSING)
-_RETRYABLE = (GenerationState.FAILED, GenerationState.CANCELLED)
 
 
 @client_command(commands, "list", example="generations list --state failed --older-than 1h")
@@ -88,12 +70,11 @@ def list_generations(
 @client_command(commands, "show", example="generations show 01a204d9-6a10-7d3f-b9d4-6c1c2f0e9a55")
 def show(session: Session, generation_id: GenerationId) -> None:
     """Show everything about a generation and the attempts of the workers at it."""
-    generation = session.client.generations.get(generation_id)
-    attempts = session.client.generations.attempts(generation_id)
-    shown: list[RenderableType] = [tables.generation(generation)]
-    if attempts:
-        shown += ["", tables.attempts(attempts)]
-    session.print_result({"generation": generation, "attempts": attempts}, lambda _: Group(*shown))
+    details = session.client.generations.details(generation_id)
+    shown: list[RenderableType] = [tables.generation(details.generation)]
+    if details.attempts:
+        shown += ["", tables.attempts(details.attempts)]
+    session.print_result(details, lambda _: Group(*shown))
 
 
 @client_command(commands, "watch", example="generations watch 01a204d9-6a10-7d3f-b9d4-6c1c2f0e9a55")
@@ -143,14 +124,13 @@ def cancel(
             lambda generations: Group(*(Text(f"Cancelled generation {each.id}.") for each in generations)),
         )
         return
-    if filters.user:
-        result: BulkCancellation | BulkRetry = session.client.operations.bulk_cancel(
-            **filters.arguments(), dry_run=dry_run, max_count=most
-        )
-    else:
-        found, has_more = _matching(session, filters, _CANCELLABLE, most)
-        result = _bulk(found, has_more, dry_run, session.client.generations.cancel)
-    _print_bulk(session, result, "cancel", dry_run=dry_run)
+    result = session.client.operations.bulk_cancel(**filters.arguments(), dry_run=dry_run, max_count=most)
+    session.print_result(
+        result,
+        lambda _: _sentence_and_ids(
+            "cancel", result.generation_count, result.generation_ids, result.has_more, dry_run=dry_run
+        ),
+    )
 
 
 @client_command(
@@ -174,14 +154,21 @@ def retry(
     if _names_ids(generation_ids, filters, dry_run):
         _change(session, generation_ids or [], retry_one, "retried")
         return
-    if filters.user:
-        result = session.client.operations.bulk_retry(**filters.arguments(), dry_run=dry_run, max_count=most)
-    else:
-        chosen = filters if filters.state else replace(filters, state=[GenerationState.FAILED])
-        retried = cache(lambda: _retried(session, chosen))  # asked only if a generation matches
-        found, has_more = _matching(session, chosen, _RETRYABLE, most, lambda each: each.id not in retried())
-        result = _bulk(found, has_more, dry_run, retry_one)
-    _print_bulk(session, result, "retry", dry_run=dry_run)
+    result = session.client.operations.bulk_retry(**filters.arguments(), dry_run=dry_run, max_count=most)
+    session.print_result(
+        result,
+        lambda _: _sentence_and_ids(
+            "retry",
+            result.generation_count,
+            result.generation_ids,
+            result.has_more,
+            dry_run=dry_run,
+            retries=result.retry_ids,
+        ),
+    )
+    if session.notes_are_read:
+        for failure in result.failures:
+            session.note(f"not retried: {failure.generation_id}: {failure.error.reason}: {failure.error}")
 
 
 @client_command(commands, "retry-now", example="generations retry-now --user - --reason STORAGE_UNAVAILABLE")
@@ -197,11 +184,23 @@ def retry_now(
     if _names_ids(generation_ids, filters, dry_run):
         _change(session, generation_ids or [], start, "started")
         return
-    waiting = (GenerationState.PENDING,)
-    found, has_more = _matching(
-        session, filters, waiting, most, lambda each: each.stage == GenerationStage.WAITING_TO_RETRY
+    if filters.state and set(filters.state) != {GenerationState.PENDING}:
+        raise CommandError(f"--state must be pending here (got {', '.join(filters.state)})")
+    listed = session.client.generations.list(
+        **{**filters.arguments(), "states": (GenerationState.PENDING,)},
+        order=GenerationOrder.OLDEST_FIRST,
+        page_size=LARGEST_PAGE,
     )
-    _print_bulk(session, _bulk(found, has_more, dry_run, start), "start", dry_run=dry_run)
+    waiting = (each.id for each in listed if each.stage == GenerationStage.WAITING_TO_RETRY)
+    ids = list(islice(waiting, most))
+    has_more = next(waiting, None) is not None
+    started, failures = ([], {}) if dry_run else _change_each(ids, start)
+    changed = ids if dry_run else [generation.id for generation in started]
+    session.print_result(
+        {"generation_count": len(changed), "generation_ids": changed, "has_more": has_more},
+        lambda _: _sentence_and_ids("start", len(changed), changed, has_more, dry_run=dry_run),
+    )
+    _raise_failures(failures, len(ids), len(started), "started")
 
 
 def _names_ids(generation_ids: Sequence[str] | None, filters: GenerationFilters, dry_run: bool) -> bool:
@@ -220,78 +219,6 @@ def _names_ids(generation_ids: Sequence[str] | None, filters: GenerationFilters,
     return bool(generation_ids)
 
 
-def _matching(
-    session: Session,
-    filters: GenerationFilters,
-    possible: Sequence[GenerationState],
-    most: int,
-    wanted: Callable[[Generation], bool] = bool,
-) -> tuple[list[Generation], bool]:
-    """Return the oldest generations that match and have a possible state, and whether there are more.
-
-    Raises:
-        CommandError: A filter names another state.
-    """
-    impossible = [state for state in filters.state or () if state not in possible]
-    if impossible:
-        raise CommandError(f"--state must be {' or '.join(possible)} here (got {', '.join(impossible)})")
-    listed = session.client.generations.list(
-        **{**filters.arguments(), "states": filters.state or possible},
-        order=GenerationOrder.OLDEST_FIRST,
-        page_size=LARGEST_PAGE,
-    )
-    return first(listed, most, wanted)
-
-
-def _retried(session: Session, filters: GenerationFilters) -> set[str]:
-    """Return the ids of the caller's generations that were retried before."""
-    # A retry goes to the project of the first one.
-    listed = session.client.generations.list(project=filters.project, page_size=LARGEST_PAGE)
-    return {generation.retry_of for generation in listed if generation.retry_of}
-
-
-def _bulk(
-    found: Sequence[Generation], has_more: bool, dry_run: bool, change: Callable[[str], Generation]
-) -> BulkRetry:
-    """Change one generation after the other, as the bulk calls for operators do.
-
-    The result has the ids of the changed generations if those are new ones.
-    """
-    changed: list[str] = []
-    results: list[str] = []
-    failures: list[BulkFailure] = []
-    for generation in found:
-        if dry_run:
-            changed.append(generation.id)
-            continue
-        try:
-            result = change(generation.id)
-        except _OF_ONE_GENERATION as error:
-            failure = GenerationFailure(reason=ErrorReason(error.reason), explanation=error.message)
-            failures.append(BulkFailure(generation_id=generation.id, error=failure))
-        else:
-            changed.append(generation.id)
-            results += [result.id] if result.id != generation.id else []
-    return BulkRetry(
-        generation_count=len(changed),
-        generation_ids=tuple(changed),
-        retry_ids=tuple(results),
-        has_more=has_more,
-        failure_count=len(failures),
-        failures=tuple(failures),
-    )
-
-
-def _print_bulk(session: Session, result: BulkCancellation | BulkRetry, verb: str, *, dry_run: bool) -> None:
-    session.print_result(result, _sentence_and_ids(verb, dry_run))
-    if isinstance(result, BulkRetry) and session.notes_are_read:
-        for failure in result.failures:
-            session.note(
-                f"not {_PARTICIPLES[verb]}: {failure.generation_id}: {failure.error.reason}: "
-                f"{failure.error.explanation}"
-            )
-
-
 def _change(
     session: Session,
     generation_ids: Sequence[str],
@@ -300,37 +227,56 @@ def _change(
     render: Callable[[Sequence[Generation]], RenderableType] = tables.generation_states,
 ) -> None:
     """Change one generation after the other, print the results, and then fail if some failed."""
+    ids = list(dict.fromkeys(generation_ids))
+    changed, failures = _change_each(ids, change)
+    if changed:
+        session.print_result(changed, render)
+    _raise_failures(failures, len(ids), len(changed), participle)
+
+
+def _change_each(
+    generation_ids: Sequence[str], change: Callable[[str], Generation]
+) -> tuple[list[Generation], dict[str, AvatarCreatorError]]:
+    """Change one generation after the other; return the changed ones, and the errors of others by id."""
     changed: list[Generation] = []
-    failures: list[tuple[str, AvatarCreatorError]] = []
-    for each in dict.fromkeys(generation_ids):
+    failures: dict[str, AvatarCreatorError] = {}
+    for each in generation_ids:
         try:
             changed.append(change(each))
         except AvatarCreatorError as error:
-            failures.append((each, error))
-    if changed:
-        session.print_result(changed, render)
-    if failures and len(failures) + len(changed) == 1:
-        raise failures[0][1]
-    if failures:
-        causes = "; ".join(f"{each}: {error_message(error)}" for each, error in failures)
-        raise CommandError(f"{len(failures)} generations were not {participle}: {causes}")
+            failures[each] = error
+            if isinstance(error, UnavailableError | DeadlineExceededError):
+                break  # the others would wait as long, and fail too
+    return changed, failures
 
 
-_PARTICIPLES = {"cancel": "cancelled", "retry": "retried", "start": "started"}
+def _raise_failures(
+    failures: dict[str, AvatarCreatorError], number: int, changed: int, participle: str
+) -> None:
+    """Fail if not all of this number of generations were changed.
+
+    Raises:
+        AvatarCreatorError: The only generation failed.
+        CommandError: Some of several generations failed.
+    """
+    if not failures:
+        return
+    if number == 1:
+        raise next(iter(failures.values()))
+    causes = "; ".join(f"{each}: {error_message(error)}" for each, error in failures.items())
+    raise CommandError(f"{number - changed:,} of {number:,} generations were not {participle}: {causes}")
 
 
-def _sentence_and_ids(verb: str, dry_run: bool) -> Callable[[BulkCancellation | BulkRetry], RenderableType]:
-    participle = _PARTICIPLES[verb].capitalize()
+_PARTICIPLES = {"cancel": "Cancelled", "retry": "Retried", "start": "Started"}
 
-    def render(result: BulkCancellation | BulkRetry) -> RenderableType:
-        count = f"{result.generation_count:,} generation{'' if result.generation_count == 1 else 's'}"
-        more = "; more match, so repeat the command" if result.has_more else ""
-        if dry_run:
-            more = f"; more match than --max {result.generation_count:,}" if result.has_more else ""
-        sentence = f"Would {verb} {count}{more}." if dry_run else f"{participle} {count}{more}."
-        retries = result.retry_ids if isinstance(result, BulkRetry) else ()
-        if not result.generation_ids:
-            return sentence
-        return Group(Text(sentence), tables.generation_ids(result.generation_ids, retries))
 
-    return render
+def _sentence_and_ids(
+    verb: str, number: int, ids: Sequence[str], has_more: bool, *, dry_run: bool, retries: Sequence[str] = ()
+) -> RenderableType:
+    """Return how many generations a command has changed, or would change, and their ids."""
+    count = f"{number:,} generation{'' if number == 1 else 's'}"
+    if dry_run:
+        sentence = f"Would {verb} {count}{f'; more match than --max {number:,}' if has_more else ''}."
+    else:
+        sentence = f"{_PARTICIPLES[verb]} {count}{'; more match, so repeat the command' if has_more else ''}."
+    return Group(Text(sentence), tables.generation_ids(ids, retries)) if ids else sentence

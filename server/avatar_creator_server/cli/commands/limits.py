@@ -12,6 +12,10 @@ from avatar_creator_server.cli.session import Session, client_command
 
 commands = typer.Typer(help="Show and change the limits of a user. For operators.", no_args_is_help=True)
 
+_LEAST_DOLLARS = 0.000001
+_MOST_DOLLARS = 1_000_000_000
+"""Largest limit that the settings allow too."""
+
 User = Annotated[str, typer.Option(metavar="USER_ID", help="Id of the user.")]
 
 
@@ -38,7 +42,7 @@ def set_limits(
     ] = None,
     spend_per_day: Annotated[
         float | None,
-        typer.Option(metavar="DOLLARS", help="Spending within 24 hours in US dollars; 0: no limit.", min=0),
+        typer.Option(metavar="DOLLARS", help="Spending within 24 hours in US dollars; 0: no limit."),
     ] = None,
 ) -> None:
     """Set limits of a user, over those of the settings, for the next call on. Others stay as they are."""
@@ -50,10 +54,24 @@ def set_limits(
             concurrent=concurrent,
             per_minute=per_minute,
             per_day=per_day,
-            spend_per_day_micros=None if spend_per_day is None else round(spend_per_day * 1_000_000),
+            spend_per_day_micros=None if spend_per_day is None else _micros(spend_per_day),
         ),
         tables.limits,
     )
+
+
+def _micros(dollars: float) -> int:
+    """Return an amount in millionths of a US dollar.
+
+    Raises:
+        CommandError: It is none that a limit can have.
+    """
+    if dollars and not _LEAST_DOLLARS <= dollars <= _MOST_DOLLARS:  # also if it is not a number
+        raise CommandError(
+            f"--spend-per-day must be 0, or {_LEAST_DOLLARS:f} to {_MOST_DOLLARS:,} US dollars "
+            f"(got {dollars:g})"
+        )
+    return round(dollars * 1_000_000)
 
 
 @client_command(commands, "clear", example="limits clear --user sarah")

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from avatar_creator import AvatarCreator, DeadlineExceededError, UnavailableError
+from avatar_creator import AvatarCreator, DeadlineExceededError, UnavailableError, UserActivity
 from avatar_creator_server.cli.service_screen import Snapshot, screen
 from avatar_creator_server.cli.session import (
     LARGEST_PAGE,
@@ -74,26 +74,30 @@ def top(
 
 @dataclass(slots=True)
 class _Service:
-    """The service that the screen shows."""
+    """The service that the screen shows. Its log has an entry for each call, so a look makes few of them."""
 
     client: AvatarCreator
     _price: int = 0
     _price_time: float = field(default=float("-inf"))
+    _users: list[UserActivity] | None = None
 
     def look(self) -> Snapshot:
-        """Ask the service."""
+        """Ask the service: three calls, after the first look, which makes four."""
         operations = self.client.operations
         queue = operations.get_queue(timeout=_CALL_SECONDS)
         workers = list(
             islice(operations.list_workers(page_size=LARGEST_PAGE, timeout=_CALL_SECONDS), _MOST_WORKERS)
         )
-        users = list(islice(operations.list_users(page_size=_MOST_USERS, timeout=_CALL_SECONDS), _MOST_USERS))
-        if time.monotonic() - self._price_time >= _PRICE_SECONDS:
+        asks_price = time.monotonic() - self._price_time >= _PRICE_SECONDS
+        if asks_price:
             stats = self.client.usage.stats(user_id=_ALL_USERS, timeout=_CALL_SECONDS)
             today = datetime.now(UTC).date()
             self._price = sum(spend.price_micros for spend in stats.spending if spend.day == today)
             self._price_time = time.monotonic()
-        return Snapshot(datetime.now(UTC), queue, workers, users, self._price)
+        if self._users is None or not asks_price:
+            users = operations.list_users(page_size=_MOST_USERS, timeout=_CALL_SECONDS)
+            self._users = list(islice(users, _MOST_USERS))
+        return Snapshot(datetime.now(UTC), queue, workers, self._users, self._price)
 
 
 _ALL_USERS = "-"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import islice
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from avatar_creator import UserOrder
 from avatar_creator_server.cli import tables
 from avatar_creator_server.cli.options import ago, time_span
 from avatar_creator_server.cli.session import LARGEST_PAGE, Session, client_command
+from avatar_creator_server.cli.words import word_option
 
 commands = typer.Typer(help="List the users of the service. For operators.", no_args_is_help=True)
-
-Order = Literal["queue", "failures", "spending"]
 
 
 @commands.callback()
@@ -26,8 +26,8 @@ def _group() -> None:
 def list_users(
     session: Session,
     by: Annotated[
-        Order, typer.Option(help="Number that decides: of generations that wait, of failures, or spending.")
-    ] = "queue",
+        str, word_option(UserOrder, help="Number that decides.", show_default="queue_depth")
+    ] = UserOrder.QUEUE_DEPTH,
     period: Annotated[
         timedelta | None,
         typer.Option(
@@ -41,7 +41,7 @@ def list_users(
 ) -> None:
     """List the users with the largest number of something first."""
     users = session.client.operations.list_users(
-        order="queue_depth" if by == "queue" else by,
+        order=UserOrder(by),
         since=ago(period),
         page_size=min(limit, LARGEST_PAGE),
     )
