@@ -530,7 +530,8 @@ class ErrorReason(Word):
     WORKER_LOST = "WORKER_LOST"
     """A worker was lost during the attempt: killed, cut off, or out of memory."""
     ROLE_REQUIRED = "ROLE_REQUIRED"
-    """The request names another user in `user_id`."""
+    """The call operates the service, or its request names another user in `user_id`. Both need a token with
+    `role: ops`."""
     PROMPT_REFUSED = "PROMPT_REFUSED"
     """The request has words from the operator's deny list, or the operator's moderation service flagged
     it."""
