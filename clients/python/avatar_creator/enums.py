@@ -579,7 +579,7 @@ class ErrorReason(Word):
     """The user has too many calls at the same time, of the same class: reads, writes or watches; or a machine
     has too many streams without a token: health watches and reflection."""
     GENERATION_NOT_WAITING = "GENERATION_NOT_WAITING"
-    """The generation does not wait for the time of its next attempt, because it is not PENDING."""
+    """The generation does not wait for the time of its next attempt, because it has ended."""
 
 
 class GenerationOrder(Word):
