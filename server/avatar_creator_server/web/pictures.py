@@ -22,7 +22,7 @@ _PATH = re.compile(f"{PICTURES_PATH}([^/]+)/({'|'.join(Variant)})")
 _NOT_STORED = {"cache-control": "no-store"}
 _DATABASE_SECONDS = 10.0
 _READERS = ""
-"""User to whom the look-ups of all readers count, so that together they hold few database connections."""
+"""User name for the look-ups of all readers. Like one user, they hold few database connections together."""
 _REDIRECT_SPARE_SECONDS = 60
 """Time for which an address of the storage works longer than the link that led to it."""
 
