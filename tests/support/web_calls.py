@@ -1,4 +1,4 @@
-"""Calls of the web port as browsers make them: bytes of Connect and gRPC-Web over HTTP, without their libraries."""
+"""Calls of the web port as browsers make them: Connect and gRPC-Web, without their libraries."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class WebCalls:
 
     def outcome(self, method: MethodDescriptor, body: bytes) -> Outcome:
         """Return the outcome in a body of messages with heads."""
-        answers = []
+        answers: list[Any] = []
         for flags, content in envelopes(body):
             if flags & _END_OF_CONNECT:
                 return _of_connect(json.loads(content).get("error"), answers)
