@@ -27,7 +27,7 @@ def head_and_body(path: str, metadata: Mapping[str, str], message: bytes, *, is_
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a server has answered."""
+    """The answers of a server to a load."""
 
     seconds: float
     """Time for all calls."""
