@@ -190,7 +190,7 @@ def test_a_client_that_does_not_read_a_picture_fills_no_memory(
             )
 
         wait_until(lambda: ended() == _READERS, _SECONDS)
-        assert server.memory_info().rss - before < _READERS * len(picture) / 3
+        assert server.memory_info().rss - before < _READERS * len(picture) / 2
     with WebCalls(strict.web_target, token) as web:
         wait_until(lambda: _is_alive(web), _SECONDS)
 
