@@ -154,6 +154,44 @@ CASES: dict[str, Case] = {
         {"LISTEN_ADDRESS": "127.0.0.1:50051", "METRICS_ADDRESS": "127.0.0.1:50051"},
         ("METRICS_ADDRESS and LISTEN_ADDRESS",),
     ),
+    "web port on the server's own address": Case(
+        {"LISTEN_ADDRESS": "127.0.0.1:50051", "WEB_ADDRESS": "127.0.0.1:50051"},
+        ("WEB_ADDRESS and LISTEN_ADDRESS",),
+    ),
+    "web port on the address of the metrics": Case(
+        {"METRICS_ADDRESS": "127.0.0.1:9464", "WEB_ADDRESS": "127.0.0.1:9464"},
+        ("WEB_ADDRESS and METRICS_ADDRESS",),
+    ),
+    "web port for other machines without TLS": refused(
+        "WEB_ADDRESS", "0.0.0.0:0", "TLS_CERTIFICATE_FILE", "WEB_BEHIND_PROXY=true"
+    ),
+    "web port for other machines behind a proxy": Case(
+        {"WEB_ADDRESS": "0.0.0.0:0", "WEB_BEHIND_PROXY": "true"}
+    ),
+    "web port for other machines with TLS": Case(
+        {
+            "WEB_ADDRESS": "[::]:0",
+            "TLS_CERTIFICATE_FILE": "<folder>/certificate.pem",
+            "TLS_KEY_FILE": "<folder>/key.pem",
+        }
+    ),
+    "no web port": works("WEB_ADDRESS", "None"),
+    "web port without a number": refused("WEB_ADDRESS", "localhost", "must be host:port"),
+    "web port of another machine": Case(
+        {"WEB_ADDRESS": "192.0.2.1:8080", "WEB_BEHIND_PROXY": "true"},
+        ("WEB_ADDRESS", "is not an address of this machine"),
+        worker="works",
+    ),
+    "public URL without a scheme": refused("WEB_PUBLIC_URL", "avatars.example.com", "https://"),
+    "public URL with a query": refused(
+        "WEB_PUBLIC_URL", "https://avatars.example.com/?a=1", "without ? and #"
+    ),
+    "public URL with a path": works("WEB_PUBLIC_URL", "https://example.com/avatars/"),
+    "origin with a path": refused("WEB_ORIGINS", "https://app.example.com/", "separated by commas"),
+    "origin without a scheme": refused("WEB_ORIGINS", "https://a.example, app.example.com", "separated by"),
+    "any origin": refused("WEB_ORIGINS", "*", "must be origins"),
+    "origins": works("WEB_ORIGINS", "https://app.example.com, http://127.0.0.1:5173"),
+    "a proxy that may be there": refused("WEB_BEHIND_PROXY", "perhaps", "valid boolean"),
     "SQLite with several processes": embedded(
         {"SERVER_PROCESSES": "2"},
         "SERVER_PROCESSES (serve --processes) is 2, but the database is SQLite",
@@ -294,6 +332,47 @@ CASES: dict[str, Case] = {
         {"PRICES_PER_MEGAPIXEL": '{"fal-ai-reference": 0.02, "replicate-reference": 0.03, "local": 0}'}
     ),
     "a price below zero": refused("PRICES_PER_MEGAPIXEL", '{"fal-ai": -1}', "greater than or equal to 0"),
+    # Sibling apps
+    "sibling apps": works(
+        "SIBLING_APPS",
+        '{"Poses": "https://poses.example.com/?a={avatar_id}", "Café": "http://localhost:3000/{avatar_id}"}',
+    ),
+    "sibling apps that are no JSON": refused("SIBLING_APPS", f"Poses=https://{CANARY}", "must be JSON, for"),
+    "sibling apps nested too deep": refused("SIBLING_APPS", "[" * 100_000, "must be JSON, for"),
+    "sibling apps without names": refused("SIBLING_APPS", f'["{CANARY}"]', "must be a JSON object of names"),
+    "a sibling app without an address": refused("SIBLING_APPS", '{"Poses": 1}', "must have a URL for Poses"),
+    "sibling apps of one name": refused(
+        *("SIBLING_APPS", '{"Poses": "https://a/{avatar_id}", "Poses": "https://b/{avatar_id}"}'),
+        "two apps of the same name",
+    ),
+    "a sibling app without a name": refused(
+        "SIBLING_APPS", '{" ": "https://a/{avatar_id}"}', "must have names"
+    ),
+    "too many sibling apps": refused(
+        "SIBLING_APPS",
+        "{" + ", ".join(f'"{number}": "https://a/{{avatar_id}}"' for number in range(21)) + "}",
+        "at most 20 apps",
+    ),
+    "a sibling app that runs in the page": refused(
+        "SIBLING_APPS",
+        '{"Poses": "javascript:alert(1)//{avatar_id}"}',
+        "URL for Poses that is not a full one",
+    ),
+    "a sibling app that cannot know the avatar": refused(
+        "SIBLING_APPS", f'{{"Poses": "https://poses.example.com/?key={CANARY}"}}', "lacks {avatar_id}"
+    ),
+    "a sibling app with another place": refused(
+        "SIBLING_APPS", '{"Poses": "https://a/{avatar_id}/{token}"}', "other braces than {avatar_id}"
+    ),
+    "a sibling app whose host is a place": refused(
+        "SIBLING_APPS", '{"Poses": "https://{avatar_id}.example.com/"}', "a host without braces"
+    ),
+    "a sibling app without encryption": refused(
+        "SIBLING_APPS", '{"Poses": "http://poses.example.com/{avatar_id}"}', "use https://"
+    ),
+    "a sibling app with a password": refused(
+        "SIBLING_APPS", f'{{"Poses": "https://sarah:{CANARY}@example.com/{{avatar_id}}"}}', "has a user name"
+    ),
     # Secrets
     "a short secret": refused("JWT_SECRET", "x" * 31, "at least 32 bytes"),
     "a public key as the secret": refused("JWT_SECRET", PEM, "is a key or certificate"),

@@ -53,14 +53,21 @@ from avatar_creator_server.api.transfers import Transfers
 from avatar_creator_server.core import Core
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.operations.database_lock import locked
-from avatar_creator_server.operations.listening import listen_error, probe_socket_error, require_own_address
+from avatar_creator_server.operations.listening import (
+    Ports,
+    listen_error,
+    probe_socket_error,
+    require_own_address,
+)
 from avatar_creator_server.operations.metrics_exporter import QueueCollector, serve_metrics
 from avatar_creator_server.operations.server_process import ServerProcess
 from avatar_creator_server.operations.start_up import SERVER_CHECKS, StartUp, StartUpCheck, require_all
 from avatar_creator_server.settings import Settings, SettingsError, system_reason
 from avatar_creator_server.shared.memory import MemoryReturn, collect_less_often
+from avatar_creator_server.web.door import DoorParts, WebDoor
 
 if TYPE_CHECKING:
+    from avatar_creator_server.web.calls import WebCalls
     from avatar_creator_tasks.worker import Worker
 
 log = structlog.get_logger()
@@ -144,6 +151,9 @@ class AvatarServer:
         self._transfers = Transfers(settings, memory)
         calls = Calls(settings, authentication, self._transfers, memory)
         self._health = HealthService(core.availability, core.notifier, SERVICE_NAMES)
+        connections = _possible_connections(
+            settings.connections, ports=2 if settings.web_listen_address else 1
+        )
         self._server = grpc.aio.server(
             options=(
                 *_OPTIONS,
@@ -151,19 +161,35 @@ class AvatarServer:
                 ("grpc.so_reuseport", int(shares_port)),
                 ("grpc.max_concurrent_streams", settings.streams_per_connection),
                 ("grpc.max_connection_idle_ms", round(settings.connection_idle_seconds * 1000)),
-                ("grpc.max_allowed_incoming_connections", _possible_connections(settings.connections)),
+                ("grpc.max_allowed_incoming_connections", connections),
             ),
         )
-        self._server.add_generic_rpc_handlers(
-            (self._handlers(Steps(self._backlog, calls, authentication, access_log)),)
-        )
+        handlers = self._handlers(Steps(self._backlog, calls, authentication, access_log))
+        self._server.add_generic_rpc_handlers((handlers,))
         self._port = self._listen(settings)
         self._listen_for_probes()
+        self._web = WebDoor.open(
+            DoorParts(
+                core,
+                lambda: self._load_web_calls(handlers),
+                self._transfers,
+                is_ready=lambda: self._health.is_serving,
+                connections=connections,
+                shares_port=shares_port,
+            )
+        )
+        # Without a port of its own, a server may still know that of others.
+        core.picture_links.serve_at(settings.public_url(self._web.port if self._web else None))
 
     @property
     def port(self) -> int:
         """The port that the server listens on. If the setting says 0, the system has chosen it."""
         return self._port
+
+    @property
+    def web(self) -> WebDoor | None:
+        """The web port; None if there is none."""
+        return self._web
 
     async def start(self) -> None:
         """Start to accept calls."""
@@ -171,6 +197,8 @@ class AvatarServer:
         await self._core.bus.start()
         await self._health.start()
         await self._server.start()
+        if self._web is not None:
+            await self._web.start()
         self._backlog.start()
         log.info(
             "server_ready",
@@ -185,7 +213,10 @@ class AvatarServer:
         await self._health.drain()
         self._core.watches.drain()
         await self._backlog.stop()
-        await self._server.stop(DRAIN_GRACE_SECONDS)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._server.stop(DRAIN_GRACE_SECONDS), name="drain-grpc")
+            if self._web is not None:
+                group.create_task(self._web.stop(DRAIN_GRACE_SECONDS), name="drain-web")
         await self._core.watches.close()
         self._transfers.close()
         self._access_log.report_not_logged()
@@ -195,10 +226,10 @@ class AvatarServer:
         core, handlers = self._core, Handlers(steps)
         server = cast(grpc.aio.Server, handlers)
         avatar_project_service_pb2_grpc.add_AvatarProjectServiceServicer_to_server(
-            ProjectService(core.projects, core.project_deletion, core.avatars), server
+            ProjectService(core.projects, core.project_deletion, core.avatars, core.picture_links), server
         )
         avatar_service_pb2_grpc.add_AvatarServiceServicer_to_server(
-            AvatarService(core.avatars, self._transfers), server
+            AvatarService(core.avatars, self._transfers, core.picture_links), server
         )
         generation_service_pb2_grpc.add_GenerationServiceServicer_to_server(
             GenerationService(core.generations, core.feed, core.watches), server
@@ -212,6 +243,17 @@ class AvatarServer:
             ReflectionService((*SERVICE_NAMES, health_name, *REFLECTION_NAMES)).add_to_server(server)
         handlers.require_all()
         return handlers
+
+    def _load_web_calls(self, handlers: Handlers) -> WebCalls:
+        # Its libraries are not part of the memory of a server that no browser calls.
+        from avatar_creator_server.web.calls import WebCalls
+
+        return WebCalls(
+            handlers.methods,
+            self._backlog,
+            max_request_bytes=MAX_REQUEST_BYTES,
+            behind_proxy=self._core.settings.web_behind_proxy,
+        )
 
     def _listen(self, settings: Settings) -> int:
         address = settings.listen_address
@@ -243,11 +285,14 @@ class AvatarServer:
             raise probe_socket_error() from error
 
 
-def _possible_connections(most: int) -> int:
-    """Let this process open as many files as the system allows, and return how many may be connections."""
+def _possible_connections(most: int, *, ports: int) -> int:
+    """Let this process open as many files as the system allows, and return the share of one port.
+
+    The ports share the files equally, so that a flood of one leaves the other its own.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return most if hard == resource.RLIM_INFINITY else max(1, min(most, hard - _OTHER_FILES))
+    return most if hard == resource.RLIM_INFINITY else max(1, min(most, (hard - _OTHER_FILES) // ports))
 
 
 class StoppedAtStartError(Exception):
@@ -317,7 +362,7 @@ async def serve(
     finish: asyncio.Event,
     process: ServerProcess | None = None,
     *,
-    on_ready: Callable[[int], None] = lambda _port: None,
+    on_ready: Callable[[Ports], None] = lambda _ports: None,
 ) -> None:
     """Serve until `finish` is set.
 
@@ -327,11 +372,11 @@ async def serve(
         settings: The settings.
         finish: Event that ends the server.
         process: This process, if it is one of several of the server.
-        on_ready: Receives the port when the server accepts calls.
+        on_ready: Receives the ports when the server accepts calls.
     """
     with suppress(StoppedAtStartError):
         async with running(settings, finish, process) as server:
-            on_ready(server.port)
+            on_ready(Ports(server.port, server.web.port if server.web else None))
             collect_less_often()
             await finish.wait()
 
