@@ -23,7 +23,7 @@ help: ## List the targets
 demo: .venv/.service ## Create an avatar and follow its progress, on this machine alone
 	$(BIN)/avatar-creator demo --folder avatar-creator-demo
 
-test: .venv/.development $(PGBOUNCER) ## Run all tests except the slow fault tests, with a real PostgreSQL and a real Redis; T=path::test runs one
+test: .venv/.development $(PGBOUNCER) clients/typescript/dist/.built ## Run all tests except the slow fault tests, with a real PostgreSQL and a real Redis; T=path::test runs one
 ifdef T
 	$(BIN)/python -m pytest -m "slow or not slow" "$(T)"
 else

@@ -167,3 +167,13 @@ test("a token that cannot be sent is refused before the call", async () => {
   const watching = watch(connect({ baseUrl: "http://127.0.0.1:1", token: "sécret" }), "1");
   assert.equal((await failureOf(watching.next())).code, Code.InvalidArgument);
 });
+
+test("an error of the function that returns the token reaches the caller as it is", async () => {
+  const failure = new TypeError("signed out");
+  const token = () => Promise.reject(failure);
+  const client = new AvatarCreator({ baseUrl: "http://127.0.0.1:1", token });
+  await assert.rejects(client.projects.listProjects({}), failure);
+  await assert.rejects(client.watch("1").next(), failure);
+  await assert.rejects(client.upload("1", new Blob([])), failure);
+  await assert.rejects(client.download("1"), failure);
+});

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as everything from "avatar-creator";
-import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import type { DescService } from "@bufbuild/protobuf";
 
 const client = new everything.AvatarCreator({ baseUrl: "http://127.0.0.1:1", token: "" });
 
@@ -25,12 +25,14 @@ const LISTS: Record<string, string> = {
   ListUsage: "list",
   SummarizeUsage: "byApp",
   ListUsers: "users",
+  ListWorkers: "workers",
 };
 
 const OTHER_PAGED = new Set(["GetProject", "GetStats", "BulkCancelGenerations", "BulkRetryGenerations"]);
 
-const services = Object.values(everything).filter(
-  (value): value is DescService => typeof value === "object" && "kind" in value && value.kind === "service",
+const services = (Object.values(everything) as unknown[]).filter(
+  (value): value is DescService =>
+    typeof value === "object" && value !== null && "kind" in value && value.kind === "service",
 );
 
 test("every service of the contract is exported", () => {
@@ -38,7 +40,7 @@ test("every service of the contract is exported", () => {
 });
 
 for (const service of services) {
-  for (const method of service.methods as DescMethod[]) {
+  for (const method of service.methods) {
     test(`${service.name}.${method.name}`, () => {
       const namespace = NAMESPACES[service.name] as Record<string, unknown>;
       assert.equal(typeof namespace[method.localName], "function");

@@ -126,7 +126,7 @@ for (const protocol of PROTOCOLS) {
         ),
       );
       const before = Date.now();
-      const states = [];
+      const states: string[] = [];
       const error = await failureOf(
         (async () => {
           for await (const { id } of service.client(protocol).watch({ projectId: "p" })) states.push(id);

@@ -134,7 +134,7 @@ for (const protocol of PROTOCOLS) {
       const { generation, variations } = await direct.generations.createGeneration({
         projectId,
         prompt: "a calm woman",
-        options: { width: 1440, height: 1440 },
+        options: { width: 512, height: 512 },
         variationCount: 4,
       });
       assert(generation);

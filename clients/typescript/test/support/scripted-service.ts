@@ -93,11 +93,11 @@ export function refusal(code: Code, reason: string, retryAfterSeconds?: number):
 }
 
 /** Return a function that throws or returns these outcomes, one for each call. */
-export function inTurn<T>(...outcomes: (T | Error)[]): () => T {
+export function inTurn<T>(...outcomes: (T | ConnectError)[]): () => Exclude<T, ConnectError> {
   return () => {
     const outcome = outcomes.shift();
     if (outcome === undefined) throw new ConnectError("one call too many", Code.Internal);
-    if (outcome instanceof Error) throw outcome;
-    return outcome;
+    if (outcome instanceof ConnectError) throw outcome;
+    return outcome as Exclude<T, ConnectError>;
   };
 }
