@@ -13,7 +13,7 @@ CONTRACT := $(wildcard protos/avatar_creator/v1/*.proto protos_third_party/*/*/*
 # The tests' connection pooler, the only program that no Python package brings. The file has its path.
 PGBOUNCER := build/pgbouncer/program
 
-.PHONY: help node typescript demo test test-quick pgbouncer faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench bench-check plans docs wheels clean
+.PHONY: help node typescript typescript-package client-nodes demo test test-quick pgbouncer faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench bench-check plans docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -55,6 +55,10 @@ node: .venv-node/.installed ## Install Node and npm, which come as a Python pack
 
 typescript: clients/typescript/dist/.built ## Build the TypeScript client into clients/typescript/dist
 
+typescript-package: clients/typescript/dist/.built ## Pack the TypeScript client into dist/, as npm would publish it
+	mkdir -p dist
+	cd clients/typescript && $(NPM) pack --silent --ignore-scripts --pack-destination ../../dist
+
 check: .venv/.development build/protos/.generated build/typescript/.generated clients/typescript/dist/.built ## Check everything about the code except its behavior
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -70,6 +74,7 @@ check: .venv/.development build/protos/.generated build/typescript/.generated cl
 		&& diff --recursive build/typescript/gen clients/typescript/gen \
 		|| (echo "The generated files are stale: run 'make protos'." && exit 1)
 	$(BIN)/python clients/python/generate_sync.py --check
+	cd clients/typescript && $(NPM) run --silent check
 	$(BIN)/python -m tests.check_english
 	$(BIN)/python -m tests.check_schema
 	$(BIN)/python -m docs.site.models --check
@@ -97,6 +102,9 @@ client: .venv/.development ## Generate the sync client from the async one
 
 client-floor: .venv/.client-floor ## Test the client with the oldest libraries it supports
 	.venv-client-floor/bin/python -m pytest tests/client --confcutdir=tests/client -p no:cacheprovider
+
+client-nodes: .venv/.development clients/typescript/dist/.built ## Test the packed TypeScript client on the oldest and the newest Node it supports
+	$(BIN)/python -m pytest tests/typescript/test_package.py -m "slow"
 
 test-gpu-extra: .venv-gpu/.installed ## Test the provider diffusers with a tiny form of each model, without a graphics card
 	.venv-gpu/bin/python -m pytest tests/gpu -p no:cacheprovider --numprocesses 2 --dist worksteal
