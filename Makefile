@@ -179,7 +179,7 @@ clean: ## Remove everything that make made
 	touch $@
 
 clients/typescript/node_modules/.installed: clients/typescript/package.json clients/typescript/package-lock.json .venv-node/.installed
-	cd clients/typescript && $(NPM) ci --silent
+	cd clients/typescript && $(NPM) ci --loglevel=error
 	touch $@
 
 clients/typescript/dist/.built: $(wildcard clients/typescript/src/*.ts clients/typescript/gen/*/*/*) clients/typescript/tsconfig.json clients/typescript/node_modules/.installed

@@ -34,6 +34,11 @@ def run_node(
     )
 
 
+def require_built_client() -> None:
+    """Fail if `make` has not built the TypeScript client."""
+    assert (CLIENT / "dist" / ".built").exists(), "build the TypeScript client first: run 'make typescript'"
+
+
 def run_node_tests(*files: Path, **variables: str) -> None:
     """Run tests of the TypeScript client, and fail with their report if one fails.
 
@@ -45,8 +50,6 @@ def run_node_tests(*files: Path, **variables: str) -> None:
         AssertionError: A test failed, or `make typescript` has not built the client.
     """
     assert files, "no tests to run"
-    assert (CLIENT / "dist" / ".built").exists(), "build the TypeScript client first: run 'make typescript'"
-    finished = run_node(
-        "--test", "--test-timeout=120000", *files, environment=node_environment(**variables)
-    )
+    require_built_client()
+    finished = run_node("--test", "--test-timeout=120000", *files, environment=node_environment(**variables))
     assert finished.returncode == 0, f"tests of the TypeScript client failed:\n{finished.stdout}"

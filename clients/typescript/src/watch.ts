@@ -86,7 +86,7 @@ async function* statesOf(
   options: WatchOptions,
   signal: AbortSignal,
 ): AsyncGenerator<Generation, undefined> {
-  const reconnects = new Reconnects(connection.backoff, {
+  const reconnects = new Reconnects(connection.backoff, connection.clock, {
     timeoutMs: options.timeoutMs,
     reconnectForMs: options.reconnectForMs ?? 60_000,
     resource: progress.resource,
