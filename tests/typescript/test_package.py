@@ -39,7 +39,7 @@ def run_program(*command: str | Path, bin: Path, folder: Path, **variables: str)
         command,
         timeout=_COMMAND_SECONDS,
         directory=folder,
-        environment=node_environment(bin, **variables),
+        environment=node_environment(variables, bin),
     )
     assert finished.returncode == 0, f"{command}\n{finished.stdout}\n{finished.stderr}"
     return finished.stdout
