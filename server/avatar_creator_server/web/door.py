@@ -28,13 +28,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class DoorParts:
-    """What a web port needs from its server."""
+    """The parts of a server that its web port needs."""
 
     core: Core
     load_calls: Callable[[], AsgiApplication]
     """Returns the application that answers the calls of the API."""
     is_ready: Callable[[], bool]
-    """Whether the server accepts calls, and can answer them."""
+    """Returns True if the server accepts calls, and can answer them."""
     connections: int
     """Maximum number of open connections."""
     shares_port: bool = False
