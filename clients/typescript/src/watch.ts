@@ -1,3 +1,6 @@
+// Apps whose `lib` is older than `Symbol.asyncDispose` must compile too.
+/// <reference lib="esnext.disposable" preserve="true" />
+
 /** Watches of generations, which resume after a lost connection without losing or repeating a state. */
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
