@@ -1,0 +1,36 @@
+"""Records made of rows are those that their dataclass would make."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, dataclass, replace
+
+import pytest
+
+from avatar_creator_server.database.records import maker
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    id: str
+    width: int = 0
+
+
+def test_a_made_record_is_one_of_its_dataclass() -> None:
+    made = maker(_Picture)("a", 256)
+
+    assert type(made) is _Picture
+    assert made == _Picture("a", 256)
+    assert hash(made) == hash(_Picture("a", 256))
+    assert replace(made, width=512) == _Picture("a", 512)
+
+
+def test_a_made_record_is_frozen() -> None:
+    made = maker(_Picture)("a", 256)
+
+    with pytest.raises(FrozenInstanceError):
+        made.__setattr__("width", 512)
+
+
+def test_a_record_is_made_of_all_its_values() -> None:
+    with pytest.raises(TypeError, match="width"):
+        maker(_Picture)("a")
