@@ -15,6 +15,15 @@ class _Picture:
     width: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Photograph(_Picture):
+    camera: str = ""
+
+
+def test_a_record_of_a_derived_dataclass_has_the_values_of_both() -> None:
+    assert maker(_Photograph)("a", 256, "a box") == _Photograph("a", 256, "a box")
+
+
 def test_a_made_record_is_one_of_its_dataclass() -> None:
     made = maker(_Picture)("a", 256)
 

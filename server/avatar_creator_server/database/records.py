@@ -31,14 +31,17 @@ def maker(kind: type[T]) -> Callable[..., T]:
         kind: A frozen dataclass with slots, and without `__post_init__`.
     """
     names = field_names(kind)
-    blank = type(kind.__name__, (), {"__slots__": names})
-    known: dict[str, Any] = {"blank": blank, "kind": kind}
+    # A record can change its class only to one with the same bases and slots.
+    attributes = {"__slots__": vars(kind)["__slots__"], "__setattr__": object.__setattr__}
+    blank = type(kind.__name__, kind.__bases__, attributes)
+    # With underscores, because a field may have any other name.
+    known: dict[str, Any] = {"_new": object.__new__, "_blank": blank, "_kind": kind}
     lines = [
         f"def make({', '.join(names)}):",
-        "record = blank()",
-        *(f"record.{name} = {name}" for name in names),
-        "record.__class__ = kind",
-        "return record",
+        "_record = _new(_blank)",
+        *(f"_record.{name} = {name}" for name in names),
+        "_record.__class__ = _kind",
+        "return _record",
     ]
     exec("\n    ".join(lines), known)
     make: Callable[..., T] = known["make"]
