@@ -40,6 +40,10 @@ def test_a_made_record_is_frozen() -> None:
         made.__setattr__("width", 512)
 
 
-def test_a_record_is_made_of_all_its_values() -> None:
-    with pytest.raises(TypeError, match="width"):
-        maker(_Picture)("a")
+def test_a_field_without_a_value_has_its_default() -> None:
+    assert maker(_Picture)("a") == _Picture("a")
+
+
+def test_a_field_without_a_value_and_a_default_is_refused() -> None:
+    with pytest.raises(TypeError, match="id"):
+        maker(_Picture)(width=256)
