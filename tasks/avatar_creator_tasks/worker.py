@@ -98,10 +98,13 @@ class Worker:
         sweeper = Sweeper(
             self._core.database, self._core.files, self._name, self._generations, self._background_jobs
         )
+        generations, background_jobs = self._broker(GENERATION_TASK), self._broker(JOB_TASK)
         background = [
             asyncio.create_task(sweeper.run(), name="sweeper"),
-            asyncio.create_task(self._listen(GENERATION_TASK, self._generations, self._generation_slots)),
-            asyncio.create_task(self._listen(JOB_TASK, self._background_jobs, JOB_SLOTS)),
+            asyncio.create_task(
+                _listen(generations, GENERATION_TASK, self._generations, self._generation_slots)
+            ),
+            asyncio.create_task(_listen(background_jobs, JOB_TASK, self._background_jobs, JOB_SLOTS)),
         ]
         # Not in `background`: this one ends if the service does not draw through the router.
         mapping_reader = MappingReader(self._core.current_routes, self._core.settings.huggingface_hub_url)
@@ -132,34 +135,33 @@ class Worker:
             )
             await self._provider.close()
             await self._moderator.close()
+            # Last, because Taskiq's receiver leaves a task that still reads.
+            await asyncio.gather(generations.shutdown(), background_jobs.shutdown())
             log.info("worker_stopped", worker=self._name)
-
-    async def _listen(self, task: str, slots: Slots, size: int) -> None:
-        """Let Taskiq's receiver turn messages into wake-ups until cancelled."""
-
-        async def wake_up() -> None:
-            # Without this, Taskiq logs an error whenever a worker stops while its slots are busy.
-            with contextlib.suppress(asyncio.CancelledError):
-                await slots.wake()
-
-        broker = self._broker(task)
-        broker.register_task(wake_up, task_name=task)
-        receiver = Receiver(
-            broker,
-            max_async_tasks=size,
-            ack_type=AcknowledgeType.WHEN_RECEIVED,
-            validate_params=False,
-        )
-        try:
-            await receiver.listen(asyncio.Event())
-        finally:
-            await broker.shutdown()
 
     def _broker(self, task: str) -> AsyncBroker:
         notifier = self._core.notifier
         if isinstance(notifier, InProcessNotifier):
             return InProcessBroker(task, notifier.wake_ups[task])
         return RedisBroker(task, self._core.settings.redis)
+
+
+async def _listen(broker: AsyncBroker, task: str, slots: Slots, size: int) -> None:
+    """Let Taskiq's receiver turn messages into wake-ups until cancelled."""
+
+    async def wake_up() -> None:
+        # Without this, Taskiq logs an error whenever a worker stops while its slots are busy.
+        with contextlib.suppress(asyncio.CancelledError):
+            await slots.wake()
+
+    broker.register_task(wake_up, task_name=task)
+    receiver = Receiver(
+        broker,
+        max_async_tasks=size,
+        ack_type=AcknowledgeType.WHEN_RECEIVED,
+        validate_params=False,
+    )
+    await receiver.listen(asyncio.Event())
 
 
 async def work(core: Core, finish: asyncio.Event) -> None:
