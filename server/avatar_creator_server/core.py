@@ -46,7 +46,7 @@ from avatar_creator_server.shared.event_bus import (
     RedisBus,
 )
 from avatar_creator_server.shared.paging import Pager, PageTokens
-from avatar_creator_server.shared.worker_notifier import WorkerNotifier
+from avatar_creator_server.shared.worker_notifier import InProcessNotifier, RedisNotifier, WorkerNotifier
 from avatar_creator_server.usage.service import Usage
 
 
@@ -102,9 +102,7 @@ class Core:
         )
         pager = Pager(database, PageTokens(settings.signing_secret))
         bus = InProcessBus() if settings.embedded else RedisBus(settings.redis)
-        notifier = (
-            WorkerNotifier.in_process() if settings.embedded else WorkerNotifier.over_redis(settings.redis)
-        )
+        notifier = InProcessNotifier() if settings.embedded else RedisNotifier(settings.redis)
         events = GenerationEvents(bus)
         files = Files(database, opener_of_store(settings.upload_path, settings.storage_url))
         decoders = Decoders(

@@ -238,12 +238,16 @@ class _Queue:
         """Return a generation that was pending with its position and expected time."""
         # If the reading lacks it, it was claimed between the two reads, so none was ahead of it.
         position = self.positions.get(generation.id, 0)
-        generation = workers.with_warnings(generation)
         expected = None
         if workers.give_times and generation.next_attempt_time is not None:
             delay = max((generation.next_attempt_time - self.now).total_seconds(), 0.0)
             expected = self.expected_seconds(position, workers, delay)
-        return replace(generation, queue_position=position, expected_seconds=expected)
+        return replace(
+            generation,
+            warnings=workers.warnings_of(generation),
+            queue_position=position,
+            expected_seconds=expected,
+        )
 
     def expected_seconds(self, position: int, workers: LiveWorkers, delay: float = 0.0) -> int | None:
         """Return the seconds until the generation at a position ends; None until one has completed."""

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import httpx
 import peewee
 from redis.exceptions import RedisError
 
@@ -39,7 +38,6 @@ from avatar_creator_server.operations.redis_problems import redis_problem, refus
 from avatar_creator_server.settings import Settings, SettingsError, system_reason
 from avatar_creator_server.settings.database_urls import sqlite_path
 from avatar_creator_server.settings.folders import require_lockable, require_writable_folder
-from avatar_creator_server.shared.http import NO_COMPRESSION
 
 if TYPE_CHECKING:
     from avatar_creator_server.core import Core
@@ -230,6 +228,11 @@ async def _has_own_web_port(settings: Settings) -> bool:
 
 async def _has_own_metrics(address: str) -> bool:
     """Return whether a process of this service answers with metrics."""
+    # Imported only here: a server never asks, and httpx takes 5 MB of memory.
+    import httpx
+
+    from avatar_creator_server.shared.http import NO_COMPRESSION
+
     content = b""
     try:
         async with (
