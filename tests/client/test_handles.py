@@ -15,6 +15,7 @@ from avatar_creator import (
     GenerationCancelledError,
     GenerationEndedError,
     GenerationFailedError,
+    InvalidArgumentError,
     NotFoundError,
     ReconnectEvent,
     Resource,
@@ -357,6 +358,6 @@ class TestReconnecting:
     def test_an_async_function_is_refused(self, client: Any, server: ScriptedServer) -> None:
         async def learn(event: ReconnectEvent) -> None: ...
 
-        with pytest.raises(ValueError, match="on_reconnect must not be an async function"):
+        with pytest.raises(InvalidArgumentError, match="on_reconnect must not be an async function"):
             list(client.generations.watch("g1", on_reconnect=learn))
         assert server.calls == []

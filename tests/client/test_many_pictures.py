@@ -141,7 +141,7 @@ class TestUpload:
 
     def test_no_pictures_have_no_outcomes(self, client: Any) -> None:
         assert client.avatars.upload_many("p1", []) == ()
-        with pytest.raises(ValueError, match="concurrency must be 1 or more"):
+        with pytest.raises(InvalidArgumentError, match="concurrency must be 1 or more"):
             client.avatars.upload_many("p1", [], concurrency=0)
 
 
@@ -223,7 +223,7 @@ class TestDownload:
         ("use", "problem"),
         [
             (lambda c: c.avatars.download_many("a1"), "avatars must be a list"),
-            (lambda c: c.avatars.download_many([7]), "avatars must be an id or an Avatar"),
+            (lambda c: c.avatars.download_many([7]), r"avatars\[0\] must be an id or an Avatar"),
             (lambda c: c.avatars.download_many(["a1"], variant="big"), "variant must be one of"),
         ],
     )

@@ -189,7 +189,7 @@ class TestReference:
         for arguments in ({"priority": "later"}, {"reference": [PICTURE, 7]}):
             with pytest.raises(InvalidArgumentError):
                 client.generations.create("p1", "older", **{"reference": PICTURE} | arguments)
-        with pytest.raises(ValueError, match="1 or more"):
+        with pytest.raises(InvalidArgumentError, match="1 or more"):
             client.generations.create_variations("p1", "older", 0, reference=PICTURE)
         assert server.calls == []
 

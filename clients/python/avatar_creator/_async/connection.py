@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from grpc import aio
 
 from avatar_creator import rpcs, watching
+from avatar_creator._requests.argument_names import name_arguments
 from avatar_creator._requests.calls import Call, Result
 from avatar_creator.base_connection import BaseConnection, Metadata
 from avatar_creator.errors import (
@@ -22,19 +23,17 @@ from avatar_creator.errors import (
     UnavailableError,
     from_rpc_error,
 )
-from avatar_creator.hooks import OnReconnect
 from avatar_creator.options import CallOptions
 from avatar_creator.pictures import (
     DownloadedPicture,
     PictureSource,
     ReceivedPicture,
     UploadProgress,
-    chunks,
     save,
     total_bytes,
 )
 from avatar_creator.rpcs import Response, Rpc, serialize
-from avatar_creator.tokens import bearer, require_plain_function
+from avatar_creator.tokens import bearer
 from avatar_creator.v1.avatar_service_pb2 import (
     UploadAvatarMetadata,
     UploadAvatarRequest,
@@ -107,7 +106,9 @@ class AsyncConnection(BaseConnection):
             finally:
                 stream.cancel()
 
-        response = await self._with_retries(rpc, timeout, attempt, metadata, resendable=source.resendable)
+        response = await self._with_retries(
+            rpc, timeout, attempt, metadata, resendable=source.resendable, picture=source.argument
+        )
         return Avatar.from_message(response.avatar)
 
     async def download(self, request: Message, timeout: float | None) -> DownloadedPicture:
@@ -132,17 +133,11 @@ class AsyncConnection(BaseConnection):
 
     async def watch(
         self,
-        resume: watching.ResumePoint,
-        *,
-        timeout: float | None,
-        reconnect_for: float,
-        on_reconnect: OnReconnect | None = None,
+        watch: watching.WatchCall,
     ) -> AsyncGenerator[Generation, None]:
         """Yield the new states of a watch, over as many connections as it takes."""
-        require_plain_function(on_reconnect, "on_reconnect", "both clients call it without awaiting it")
-        reconnects = self._reconnects(
-            resume, timeout=timeout, reconnect_for=reconnect_for, renews_token=callable(self._token)
-        )
+        resume = watch.resume
+        reconnects = self._reconnects(watch, renews_token=callable(self._token))
         attempts = self._attempts(resume.rpc)
         error: AvatarCreatorError
         while not resume.finished:
@@ -165,11 +160,11 @@ class AsyncConnection(BaseConnection):
             except UnavailableError as unavailable:
                 error = unavailable
             except grpc.RpcError as raised:
-                error = from_rpc_error(raised)
+                error = name_arguments(from_rpc_error(raised), resume.rpc)
             finally:
                 if stream is not None:
                     stream.cancel()
-            await self._sleep(self._delay_after(error, reconnects, on_reconnect))
+            await self._sleep(self._delay_after(error, reconnects, watch.on_reconnect))
 
     async def close(self, *, channel: bool) -> None:
         """Refuse later calls, and close the channel if asked."""
@@ -194,6 +189,7 @@ class AsyncConnection(BaseConnection):
         request: Message,
         *,
         resendable: bool = True,
+        picture: str = "picture",
     ) -> _Answer:
         retries = self._retries(rpc, timeout, resendable=resendable, renews_token=callable(self._token))
         attempts = self._attempts(rpc, request)
@@ -205,7 +201,7 @@ class AsyncConnection(BaseConnection):
                 with attempts.next(seconds), _call_cancellation_as_error():
                     return await attempt(seconds, metadata)
             except grpc.RpcError as raised:
-                error = from_rpc_error(raised)
+                error = name_arguments(from_rpc_error(raised), rpc, picture)
             delay = retries.delay_after(error)
             if delay is None:
                 raise error
@@ -245,7 +241,7 @@ async def _send(
         try:
             await stream.write(UploadAvatarRequest(metadata=metadata))
             sent = 0
-            pieces = chunks(file)
+            pieces = source.chunks(file)
             while chunk := await asyncio.to_thread(next, pieces, b""):
                 await stream.write(UploadAvatarRequest(chunk=chunk))
                 sent += len(chunk)

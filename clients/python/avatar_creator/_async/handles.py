@@ -65,7 +65,7 @@ class AsyncGenerationHandle(BaseGenerationHandle):
         self,
         *,
         timeout: float | None = None,
-        reconnect_for: float = 60.0,
+        reconnect_for: float | None = watching.RECONNECT_SECONDS,
         on_reconnect: OnReconnect | None = None,
     ) -> AsyncWatch[Generation]:
         """Yield the current state and then every change, until the generation has ended.
@@ -87,13 +87,8 @@ class AsyncGenerationHandle(BaseGenerationHandle):
             >>> print(last)
             100 % ended
         """
-        states = self._connection.watch(
-            watching.one_generation(self, 0),
-            timeout=timeout,
-            reconnect_for=reconnect_for,
-            on_reconnect=on_reconnect,
-        )
-        return AsyncWatch(_seen_by([self], states))
+        watch = watching.watch_one(self, 0, timeout, reconnect_for, on_reconnect)
+        return AsyncWatch(_seen_by([self], self._connection.watch(watch)))
 
     async def refresh(self, *, timeout: float | None = None) -> Generation:
         """Read the generation again and return it.
@@ -232,7 +227,7 @@ class AsyncGenerationGroup:
         self,
         *,
         timeout: float | None = None,
-        reconnect_for: float = 60.0,
+        reconnect_for: float | None = watching.RECONNECT_SECONDS,
         on_reconnect: OnReconnect | None = None,
     ) -> AsyncWatch[Generation]:
         """Yield the states of all variations until all have ended.
@@ -282,7 +277,7 @@ class AsyncGenerationGroup:
         for handle in self:
             if handle.id not in running:
                 yield handle
-        async with self._watch(running.values(), timeout, 60.0, None) as states:
+        async with self._watch(running.values(), timeout, None, None) as states:
             async for state in states:
                 if state.ended:
                     yield running[state.id]
@@ -291,16 +286,12 @@ class AsyncGenerationGroup:
         self,
         handles: Iterable[AsyncGenerationHandle],
         timeout: float | None,
-        reconnect_for: float,
+        reconnect_for: float | None,
         on_reconnect: OnReconnect | None,
     ) -> AsyncWatch[Generation]:
-        states = self._connection.watch(
-            watching.SeveralGenerations({handle.id: 0 for handle in handles}),
-            timeout=timeout,
-            reconnect_for=reconnect_for,
-            on_reconnect=on_reconnect,
-        )
-        return AsyncWatch(_seen_by(handles, states))
+        ids = [handle.id for handle in handles]
+        watch = watching.watch_ids(ids, timeout, reconnect_for, on_reconnect)
+        return AsyncWatch(_seen_by(handles, self._connection.watch(watch)))
 
 
 async def _seen_by(

@@ -14,7 +14,7 @@ class AsyncProjects(AsyncNamespace):
     async def create(
         self,
         name: str,
-        description: str = "",
+        description: str | None = None,
         *,
         request_id: str | None = None,
         timeout: float | None = None,
@@ -81,17 +81,17 @@ class AsyncProjects(AsyncNamespace):
     def list(
         self,
         *,
-        page_size: int = 0,
-        page_token: str = "",
-        user_id: str = "",
+        page_size: int | None = None,
+        page_token: str | None = None,
+        user_id: str | None = None,
         timeout: float | None = None,
     ) -> AsyncItems[Project]:
         """Return an iterator over all projects of the user, newest first.
 
         Args:
-            page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page; empty starts at the first page.
-            user_id: For operators: the owner of the projects, or `-` for all users. Empty means the caller.
+            page_size: Items per page, 1 to 100; None means 20.
+            page_token: `next_page_token` of an earlier page; None starts at the first page.
+            user_id: For operators: the owner of the projects, or `-` for all users. None means the caller.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
         Returns:
@@ -105,7 +105,7 @@ class AsyncProjects(AsyncNamespace):
             ...     print(each.name)
             Spring campaign
         """
-        return self._list(requests.list_projects(user_id), page_token, page_size, timeout)
+        return self._list(requests.list_projects(user_id, page_token, page_size), timeout)
 
     async def update(
         self,
@@ -113,7 +113,7 @@ class AsyncProjects(AsyncNamespace):
         *,
         name: str | None = None,
         description: str | None = None,
-        expected_revision: int = 0,
+        expected_revision: int | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Project:
@@ -126,7 +126,7 @@ class AsyncProjects(AsyncNamespace):
             project: Project, or its id.
             name: New name, 1 to 120 characters; None keeps the current one.
             description: New description, at most 2,000 characters; None keeps the current one, "" removes it.
-            expected_revision: Revision that the project must have; 0 means any.
+            expected_revision: Revision that the project must have; None means any.
             request_id: UUID of this logical call; None creates one.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
