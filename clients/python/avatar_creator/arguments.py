@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable
 from inspect import iscoroutinefunction
 from operator import index
@@ -166,6 +167,22 @@ class Arguments:
     def optional_word(self, argument: str, kind: type[AnyWord], given: object) -> AnyWord | None:
         """Return the member that an argument names; None for None."""
         return None if given is None else self.word(argument, kind, given)
+
+    def path(self, argument: str, given: object) -> str:
+        """Return the path of a file or a folder."""
+        path = os.fspath(given) if isinstance(given, os.PathLike) else given
+        if not isinstance(path, str):
+            self.refuse(argument, f"must be a path (got {described(given)})")
+            return ""
+        try:
+            name = os.fsencode(path)
+        except UnicodeEncodeError:
+            name = b"\0"
+        if not name or b"\0" in name:
+            self.refuse(
+                argument, "must be a path that files can have" if name else "must not be an empty path"
+            )
+        return path
 
     def function(self, argument: str, given: object) -> None:
         """Check a function that the client calls without awaiting it; None is none."""

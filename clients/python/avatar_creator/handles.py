@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import NoReturn, TypeAlias
+from uuid import UUID
 
+from avatar_creator.arguments import Arguments, described, refused
 from avatar_creator.enums import GenerationState
 from avatar_creator.errors import GenerationCancelledError, GenerationFailedError, NotFoundError, Resource
 from avatar_creator.values import Generation
@@ -17,11 +19,15 @@ class BaseGenerationHandle:
 
     def __init__(self, generation: AnyGeneration) -> None:
         self._seen: Generation | None = None
-        if isinstance(generation, str):
-            self._id = generation
+        if isinstance(generation, str | UUID):
+            with Arguments() as given:
+                self._id = given.text("generation", str(generation))
+        elif isinstance(generation, BaseGenerationHandle):
+            self._id, self._seen = generation.id, generation._seen
+        elif isinstance(generation, Generation):
+            self._id, self._seen = generation.id, generation
         else:
-            self._id = generation.id
-            self._seen = generation._seen if isinstance(generation, BaseGenerationHandle) else generation
+            raise refused("generation", f"must be an id or a Generation (got {described(generation)})")
 
     @property
     def id(self) -> str:

@@ -14,7 +14,7 @@ from io import BytesIO, TextIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from avatar_creator.arguments import described, refused
+from avatar_creator.arguments import Arguments, described, refused
 from avatar_creator.errors import DataLossError
 from avatar_creator.v1.avatar_pb2 import Image
 from avatar_creator.v1.avatar_service_pb2 import (
@@ -85,11 +85,8 @@ class PictureSource:
                 f"must be a path, bytes, an open file or an image of Pillow (got {described(picture)})",
             )
         if isinstance(picture, str | os.PathLike):
-            path = os.fspath(picture)
-            if not path:
-                raise refused(self.argument, "must not be an empty path")
-            if not isinstance(path, str) or "\0" in path:
-                raise refused(self.argument, "must be the path of a file, as a text without NUL characters")
+            with Arguments() as given:
+                given.path(self.argument, picture)
         elif isinstance(picture, TextIOBase):
             raise refused(self.argument, 'must be a file in binary mode, as open(path, "rb") gives')
         elif not self.resendable and getattr(picture, "closed", False) is True:

@@ -217,7 +217,7 @@ def download_image(
         request = DownloadImageRequest(
             avatar_id=given.id("avatar", Avatar, avatar), variant=given.enum("variant", ImageVariant, variant)
         )
-        path = given.path("to", to)
+        path = given.optional_path("to", to)
     return request, path
 
 
@@ -235,7 +235,7 @@ def download_images(
         )
         ids = given.ids("avatars", Avatar, listed)
         number = given.enum("variant", ImageVariant, variant)
-        folder = given.path("to", to)
+        folder = given.optional_path("to", to)
         at_once = given.concurrency(concurrency)
         given.function("on_progress", on_progress)
     assert isinstance(listed, list)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import uuid
 from collections.abc import Iterable, Mapping
@@ -36,8 +35,8 @@ CONCURRENCY = 4
 """Number of files that are transferred at the same time, unless an argument says otherwise."""
 
 _UUID = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_DEEPEST = 50
-"""Deepest nesting of metadata. protobuf reads at most 100 messages inside each other, two for each level."""
+_DEEPEST = 30
+"""Deepest nesting of metadata. protobuf reads at most 100 messages inside each other, three for a level."""
 
 
 class RequestArguments(Arguments):
@@ -155,19 +154,9 @@ class RequestArguments(Arguments):
                 self.refuse(argument, "must be from the year 1 to the year 9999 in UTC")
         return message
 
-    def path(self, argument: str, given: object) -> Path | None:
-        """Return the path of a file or folder to write; None for None."""
-        if given is None:
-            return None
-        path = os.fspath(given) if isinstance(given, os.PathLike) else given
-        if not isinstance(path, str):
-            self.refuse(argument, f"must be a path (got {described(given)})")
-            return None
-        if not path or "\0" in path:
-            self.refuse(
-                argument, "must be a path (got one with a NUL character)" if path else "must not be empty"
-            )
-        return Path(path)
+    def optional_path(self, argument: str, given: object) -> Path | None:
+        """Return the path of a file or a folder to write; None for None."""
+        return None if given is None else Path(self.path(argument, given))
 
     def concurrency(self, given: object) -> int:
         """Return how many files are transferred at the same time; 4 for None."""
@@ -180,8 +169,10 @@ class RequestArguments(Arguments):
         message = Struct()
         if not isinstance(given, Mapping):
             self.refuse(argument, f"must be a mapping (got {described(given)})")
-        else:
-            message.update({name: each for name, each in self._json_of_mapping(argument, given, 1)})
+            return message
+        values = dict(self._json_of_mapping(argument, given, 1))
+        if not self._violations:
+            message.update(values)
         return message
 
     def _json_of_mapping(self, place: str, given: Mapping[Any, Any], depth: int) -> list[tuple[str, Any]]:
@@ -221,15 +212,19 @@ class RequestArguments(Arguments):
     def mask(self, paths: object, **changes: object) -> FieldMask:
         """Return the mask of an update: these paths, or the given changes if `paths` is None."""
         given = [name for name, value in changes.items() if value is not None]
+        refused = len(self._violations)
         written = given if paths is None else self.texts("paths", paths)
+        if len(self._violations) > refused:
+            return FieldMask()
         if not written:
             # The service reads an empty mask as "all populated fields", so it would update them.
             self.refuse(
                 next(iter(changes)) if paths is None else "paths",
                 f"must be given, because there is nothing to update; give one of {', '.join(changes)}",
             )
+            return FieldMask()
         for name in given:
-            if written and not any(path == "*" or path.partition(".")[0] == name for path in written):
+            if not any(path == "*" or path.partition(".")[0] == name for path in written):
                 self.refuse(
                     name,
                     "is given but not named in paths, so it would not be written; add it to paths or leave "
