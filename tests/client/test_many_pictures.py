@@ -219,6 +219,16 @@ class TestDownload:
         sent = {call.request.variant for call in server.calls}
         assert sent == {getattr(ImageVariant, f"IMAGE_VARIANT_{variant.upper()}")}
 
+    def test_a_repeated_avatar_and_an_existing_file_are_no_problem(
+        self, client: Any, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        (tmp_path / "a1.png").write_bytes(b"older")
+        server.script("DownloadImage", *[download(b"1", "image/png")] * 2)
+        outcomes = client.avatars.download_many(["a1", "a1"], to=tmp_path)
+        assert [outcome.result for outcome in outcomes] == [tmp_path / "a1.png"] * 2
+        assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"1"]
+        assert client.avatars.download_many([], to=tmp_path / "new") == ()
+
     @pytest.mark.parametrize(
         ("use", "problem"),
         [
