@@ -333,7 +333,7 @@ def test_long_and_strange_texts_fit_into_one_line() -> None:
     assert repr(avatar(name="confident business woman")) == (
         f"Avatar(id='{ID}', name='confident business…', …)"
     )
-    assert repr(replace(avatar(), id="a1")) == "Avatar(id='a1', name='Sarah', source_type=UPLOADED)"
+    assert repr(replace(avatar(), id="a1")) == "Avatar(id='a1', name='Sarah', source_type='uploaded')"
     assert len(repr(avatar(name="Sa\nrah\x1b[31m" * 50))) <= 80
     assert "\x1b" not in repr(avatar(name="\x1b[31m"))
 

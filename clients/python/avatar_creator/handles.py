@@ -58,10 +58,8 @@ class BaseGenerationHandle:
         return self._seen is not None and self._seen.ended
 
     def __repr__(self) -> str:
-        name = type(self).__name__
-        if self._seen is None:
-            return f"{name}(id={self._id!r})"
-        return f"{name}(id={self._id!r}, state={self._seen.state}, progress={self._seen.progress_percent} %)"
+        state = "" if self._seen is None else f", {self._seen.state.value!r}"
+        return f"{type(self).__name__}({self._id!r}{state})"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a handle holds a connection and cannot be pickled; pickle its `id` or `generation`")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from avatar_creator.base_connection import BaseConnection, Metadata
 from avatar_creator.errors import (
     AvatarCreatorError,
     CallCancelledError,
+    FailedPreconditionError,
     UnavailableError,
     from_rpc_error,
 )
@@ -67,6 +69,10 @@ class AsyncConnection(BaseConnection):
         self._token = token
         self._sleep = sleep
         self._streams: WeakSet[Any] = WeakSet()
+        try:
+            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            self._loop = None  # the channel was passed to the client
 
     def with_options(self, token: AsyncToken | None, options: CallOptions) -> Self:
         """Return a connection on the same channel with other options; None keeps the token."""
@@ -175,6 +181,13 @@ class AsyncConnection(BaseConnection):
                 stream.cancel()
             await self._channel.close()
 
+    def _refuse_if_closed(self) -> None:
+        super()._refuse_if_closed()
+        if self._loop not in (None, asyncio.get_running_loop()):
+            raise FailedPreconditionError(
+                "the client was created in another event loop; create one in each event loop"
+            )
+
     def _stream(self, rpc: Rpc[Response], request: Message, timeout: float | None, metadata: Metadata) -> Any:
         multicallable = self._channel.unary_stream(rpc.path, serialize, rpc.response.FromString)
         stream = multicallable(request, timeout=timeout, metadata=metadata)
@@ -209,7 +222,7 @@ class AsyncConnection(BaseConnection):
 
     async def _authorization(self) -> Metadata:
         token = self._token() if callable(self._token) else self._token
-        return bearer(token if isinstance(token, str) else await token)
+        return bearer(await token if inspect.isawaitable(token) else token)
 
 
 @contextmanager

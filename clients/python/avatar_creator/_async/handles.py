@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
+from typing import NoReturn
 
 from avatar_creator import watching
 from avatar_creator._async.connection import AsyncConnection
@@ -174,7 +175,10 @@ class AsyncGenerationGroup:
         return self._handles[number]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(id={self.id!r}, <{len(self)} generations>)"
+        return f"{type(self).__name__}({self.id!r}, <{len(self)} generations>)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a group holds a connection and cannot be pickled; pickle its `id`")
 
     async def wait_all(self, *, timeout: float | None = WAIT_SECONDS) -> tuple[Avatar, ...]:
         """Wait until all variations have ended and return their avatars, in the order of their seeds.
