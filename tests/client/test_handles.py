@@ -9,6 +9,8 @@ import grpc
 import pytest
 
 from avatar_creator import (
+    AsyncAvatarCreator,
+    AsyncGenerationGroup,
     AvatarCreator,
     Backoff,
     DeadlineExceededError,
@@ -34,6 +36,7 @@ from avatar_creator.v1.generation_service_pb2 import (
     WatchGenerationsResponse,
 )
 from avatar_creator.v1.operations_service_pb2 import RetryNowResponse
+from avatar_creator.values import Generation as GenerationValue
 from tests.client.both_clients import Connector, FakeTime
 from tests.client.scripted_server import LOST, Failure, ScriptedServer, UntilClientLeaves
 
@@ -363,7 +366,7 @@ class TestReconnecting:
         assert server.calls == []
 
 
-def test_reprs_of_handles_fit_into_a_line_of_a_terminal(server: ScriptedServer) -> None:
+def test_reprs_of_handles_fit_into_a_line_of_a_terminal() -> None:
     id = "01a204c5-0000-7000-8000-000000000000"
     states = [Generation(id=id, state=GenerationState.GENERATION_STATE_PROCESSING)] * 8
     channel: Any = object()
