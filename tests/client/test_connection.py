@@ -20,6 +20,7 @@ from avatar_creator import (
     AsyncAvatarCreator,
     AvatarCreator,
     CallCancelledError,
+    DeadlineExceededError,
     FailedPreconditionError,
     NotFoundError,
     UnavailableError,
@@ -328,6 +329,16 @@ class TestCancellingATask:
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert await asyncio.to_thread(server.calls[0].over.wait, 5)
+
+
+def test_a_timeout_that_has_passed_before_the_call_is_named(
+    connect: Connector, server: ScriptedServer
+) -> None:
+    with pytest.raises(
+        DeadlineExceededError, match="passed before the call was sent, so the service has not"
+    ):
+        connect(server.target).projects.get("p1", timeout=0)
+    assert server.calls == []
 
 
 async def test_a_client_of_another_event_loop_is_said_in_words_of_ours(server: ScriptedServer) -> None:

@@ -345,7 +345,7 @@ def test_json_has_each_state_of_each_variation(server: ScriptedServer, scripted:
 def test_an_exceeded_limit_is_printed_with_the_time_to_retry(
     server: ScriptedServer, scripted: CommandLine
 ) -> None:
-    spent = "they would cost $20.01, $20 allowed spend per day"
+    spent = "the limit of spending within 24 hours is $20, and this call would make it $20.01"
     details = (
         rpc_details.ErrorInfo(reason="GENERATION_LIMIT", metadata={"limit": "spend_per_day"}),
         rpc_details.QuotaFailure(

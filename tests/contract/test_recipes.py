@@ -311,7 +311,7 @@ def test_the_warning_of_sketch_says_which_words_it_read_and_nothing_else_changes
 
     assert list(generation.warnings) == [
         "the route local of sketch draws from the attributes and from words of the prompt that it knows: it "
-        "read professional, woman, hijab, tanpa kacamata and did not read Indonesian, modern"
+        "uses “professional”, “woman”, “hijab”, “tanpa kacamata” and ignores “Indonesian”, “modern”"
     ]
     assert generation.attributes == Attributes()
     assert generation.enhanced_prompt.startswith(f"{prompt}, professional photo studio portrait")

@@ -437,11 +437,17 @@ async def test_limits_of_a_user_replace_those_of_the_settings(office: Office) ->
 
     lowered = await operations.set_limits(office.user, concurrent=1)
     await office.create_generation()
-    with pytest.raises(ResourceExhaustedError, match="over the limit concurrent"):
+    with pytest.raises(
+        ResourceExhaustedError,
+        match="that wait or run at the same time is 1, and this call would make it 2; try again in",
+    ):
         await office.create_generation()
     raised = await operations.set_limits(office.user, per_day=2, concurrent=0)
     await office.create_generation()
-    with pytest.raises(ResourceExhaustedError, match="over the limit per day"):
+    with pytest.raises(
+        ResourceExhaustedError,
+        match="started within 24 hours is 2, and this call would make it 3; try again in 24 h",
+    ):
         await office.create_generation()
     used = await operations.get_limits(office.user)
     cleared = await operations.clear_limits(office.user)

@@ -209,8 +209,8 @@ class AsyncConnection(BaseConnection):
         while True:
             self._refuse_if_closed()
             metadata = self._metadata(retries.sending_with(await self._authorization()))
+            seconds = retries.seconds_to_send()
             try:
-                seconds = retries.remaining()
                 with attempts.next(seconds), _call_cancellation_as_error():
                     return await attempt(seconds, metadata)
             except grpc.RpcError as raised:

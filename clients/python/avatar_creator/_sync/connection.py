@@ -199,8 +199,8 @@ class Connection(BaseConnection):
         while True:
             self._refuse_if_closed()
             metadata = self._metadata(retries.sending_with(self._authorization()))
+            seconds = retries.seconds_to_send()
             try:
-                seconds = retries.remaining()
                 with attempts.next(seconds):
                     return attempt(seconds, metadata)
             except grpc.RpcError as raised:
