@@ -117,7 +117,7 @@ class Arguments:
         try:
             if isinstance(given, bool):
                 raise TypeError
-            number = index(given)  # type: ignore[arg-type]  # the error tells whether the type fits
+            number = index(given)  # type: ignore[arg-type]  # a `TypeError` means that it is none
         except TypeError:
             self.refuse(argument, f"must be a whole number (got {described(given)})")
             return None

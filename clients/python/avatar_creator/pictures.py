@@ -159,7 +159,7 @@ def _png(image: PillowImage) -> bytes:
 
 
 def total_bytes(file: BinaryIO) -> int | None:
-    """Return the number of bytes left to read; None if the file cannot tell."""
+    """Return the number of bytes left to read; None if the file does not know."""
     try:
         if not file.seekable():
             return None

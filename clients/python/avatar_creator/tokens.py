@@ -25,7 +25,7 @@ def choose_token(token: _Function | str | None, environment: Mapping[str, str]) 
 
     Raises:
         UnauthenticatedError: There is neither; the reason is TOKEN_MISSING.
-        ValueError: The token is neither a text nor a function.
+        ValueError: The token is not a text and not a function.
     """
     if token is not None:
         if not (isinstance(token, str) or callable(token)):

@@ -83,8 +83,8 @@ class Avatars(Namespace):
             The new avatar, with its thumbnail unless `thumbnail_pending` is true.
 
         Raises:
-            InvalidArgumentError: The picture is not accepted, or a field exceeds its limit, or neither the
-                argument nor the picture has a name.
+            InvalidArgumentError: The picture is not accepted, or a field exceeds its limit, or `name` is not
+                given for a picture without a file.
             NotFoundError: The project does not exist or belongs to another user.
             AlreadyExistsError: The `request_id` was used for another upload.
             OSError: The file cannot be read.
