@@ -142,6 +142,7 @@ class TestUpload:
             (BytesIO(), "picture has no bytes"),
             (StringIO("picture"), "picture must be a file in binary mode"),
             (SimpleNamespace(read=lambda size: "text"), r"returns bytes when it is read \(got a text\)"),
+            (Pillow.new("RGB", (0, 0)), "picture cannot be converted to PNG"),
             (SimpleNamespace(read=lambda size: None), r"returns bytes when it is read \(got None\)"),
             (7, r"picture must be a path, bytes, an open file or an image of Pillow \(got an int\)"),
         ],
@@ -302,11 +303,11 @@ class TestReference:
     def test_an_error_of_its_upload_names_the_reference(
         self, reference: Any, argument: str, client: Any, server: ScriptedServer
     ) -> None:
-        server.script("UploadAvatar", [refused_fields("chunk")])
+        server.script("UploadAvatar", [refused_fields("chunk", "metadata.name")])
         with pytest.raises(InvalidArgumentError) as error:
             client.generations.create("p1", "a portrait", reference=reference)
-        assert [each.field for each in error.value.field_violations] == [argument]
-        assert error.value.message == f"{argument}: is bad"
+        assert [each.field for each in error.value.field_violations] == [argument, argument]
+        assert error.value.message == f"{argument}: is bad; {argument}: its name is bad"
 
     def test_an_error_of_the_generation_names_its_arguments(
         self, client: Any, server: ScriptedServer

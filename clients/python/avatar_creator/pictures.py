@@ -117,7 +117,10 @@ class PictureSource:
         if isinstance(self._picture, str | os.PathLike):
             return Path(self._picture).open("rb")
         if isinstance(self._picture, PillowImage):
-            return BytesIO(_png(self._picture))
+            try:
+                return BytesIO(_png(self._picture))
+            except ValueError as error:  # an image without pixels, for example
+                raise refused(self.argument, f"cannot be converted to PNG: {error}") from error
         return nullcontext(self._picture)
 
     def chunks(self, file: BinaryIO) -> Iterator[bytes]:

@@ -53,16 +53,16 @@ def name_arguments(error: AvatarCreatorError, rpc: Rpc[Any], picture: str = "pic
     rules = (*_BY_RPC.get(rpc.path, ()), *_OF_ALL)
     violations = []
     for violation in error.field_violations:
-        argument = violation.field
+        argument, description = violation.field, violation.description
         for pattern, replacement in rules:
             argument = re.sub(pattern, replacement, argument)
         if rpc is rpcs.UPLOAD_AVATAR and picture != "picture" and argument in ("picture", "name"):
-            # Its name is that of the file.
+            description = f"its name {description}" if argument == "name" else description
             argument = picture
         error.message = error.message.replace(
-            f"{violation.field}: {violation.description}", f"{argument}: {violation.description}", 1
+            f"{violation.field}: {violation.description}", f"{argument}: {description}", 1
         )
-        violations.append(FieldViolation(argument, violation.description))
+        violations.append(FieldViolation(argument, description))
     error.field_violations = violations
     error.args = (error.message,)
     return error

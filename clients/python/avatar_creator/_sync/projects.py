@@ -135,8 +135,7 @@ class Projects(Namespace):
             The project after the update.
 
         Raises:
-            ValueError: No field is given.
-            InvalidArgumentError: The name or the description exceeds its limit.
+            InvalidArgumentError: No field is given, or the name or the description exceeds its limit.
             NotFoundError: The project does not exist or belongs to another user.
             AbortedError: The project has another revision, `metadata["current_revision"]`.
 
