@@ -13,17 +13,21 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
+from google.protobuf.descriptor import Descriptor
 
 from avatar_creator import (
     AvatarCreatorError,
     Backoff,
+    FieldViolation,
     Gender,
     GenerationParameters,
     InvalidArgumentError,
+    rpcs,
 )
+from avatar_creator._requests.argument_names import name_arguments
 from tests.client.both_clients import Connector
 from tests.client.scripted_server import ScriptedServer
-from tests.client.test_surface import NAMESPACES, public
+from tests.client.test_surface import CONTRACT, METHOD_BY_RPC, NAMESPACES, public
 
 SLOW = Backoff(initial=5.0, random=lambda: 1.0)
 """Delays with which a watch that cannot connect soon gives up."""
@@ -180,6 +184,56 @@ def test_none_means_not_given(
         assert type(None) in get_args(hints[argument]), f"{argument} of {path} has no None in its type"
         error = error_of(method, **arguments | {argument: None})
         assert isinstance(error, InvalidArgumentError) is ((path, argument) in NEEDED), error
+
+
+WRAPPED = {"avatar", "project", "metadata", "generation", "options", "filter", "limits", "all"}
+"""Messages in requests whose fields are arguments of their own."""
+OTHER = {
+    "GenerationService.CreateGeneration": {
+        # Arguments of `create_variations` and `reproduce`, and a field that the client does not use.
+        "count",
+        "generation",
+        "reference_avatar_id",
+    },
+    "GenerationService.EstimateGeneration": {"request_id", "generation", "reference_avatar_id"},
+    # The client writes the paths of this update.
+    "AvatarProjectService.UpdateProject": {"paths"},
+    "AvatarService.ListAvatars": {"query", "source_types", "gender", "age_range", "ethnicity", "style"},
+    "AvatarProjectService.GetProject": {"include_avatars", "page_size", "page_token"},
+    "UsageService.SummarizeUsage": {"page_size", "page_token"},
+    "UsageService.GetStats": {"page_size", "page_token"},
+}
+"""Fields that are no arguments of the method of the RPC in `METHOD_BY_RPC`."""
+
+
+def fields_of(message: Descriptor, prefix: str = "") -> Iterator[str]:
+    """Yield the paths of the fields of a request that a caller can set."""
+    outputs = {"avatar": {"id", "name", "persona", "attributes"}, "project": {"id", "name", "description"}}
+    for field in message.fields:
+        if prefix and field.name not in outputs.get(prefix.rstrip("."), {field.name}):
+            continue
+        inner = field.message_type
+        if field.name in WRAPPED and inner is not None and inner.name != "Struct":
+            yield from fields_of(inner, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name
+
+
+@pytest.mark.parametrize("path", METHOD_BY_RPC)
+def test_every_field_of_a_request_has_the_name_of_an_argument(path: str) -> None:
+    namespace, name = METHOD_BY_RPC[path].split(".")
+    service, method = path.split(".")
+    [rpc] = [
+        each
+        for each in vars(rpcs).values()
+        if isinstance(each, rpcs.Rpc) and each.path.endswith(f".{service}/{method}")
+    ]
+    fields = list(fields_of(CONTRACT[path].input_type))
+    error = InvalidArgumentError("", field_violations=[FieldViolation(field, "is bad") for field in fields])
+
+    named = {each.field for each in name_arguments(error, rpc).field_violations}
+
+    assert named <= {*names_of(public(NAMESPACES[namespace][0])[name]), *OTHER.get(path, ())}
 
 
 def test_all_wrong_arguments_are_named_at_once(client: Any, server: ScriptedServer) -> None:

@@ -13,7 +13,8 @@ from avatar_creator.rpcs import Rpc
 _Rules = Sequence[tuple[str, str]]
 
 _OF_ALL: _Rules = (
-    (r"^(avatar|generation|persona_example|preset|project|worker)_(id|name)$", r"\1"),
+    (r"^(avatar|generation|persona_example|preset|project)_id$", r"\1"),
+    (r"^worker_name$", "worker"),
     (r"^avatar_ids", "avatars"),
     (r"^update_mask(\.paths)?", "paths"),
 )
@@ -30,7 +31,7 @@ _BY_RPC: dict[str, _Rules] = {
     rpcs.UPLOAD_AVATAR.path: ((r"^metadata\.", ""), (r"^(chunk|metadata)$", "picture")),
     rpcs.UPDATE_AVATAR.path: ((r"^avatar\.id$", "avatar"), (r"^avatar\.", "")),
     rpcs.UPDATE_PROJECT.path: ((r"^project\.id$", "project"), (r"^project\.", "")),
-    rpcs.CREATE_GENERATION.path: _OF_GENERATION,
+    rpcs.CREATE_GENERATION.path: (*_OF_GENERATION, (r"^variation_count$", "count")),
     rpcs.ESTIMATE_GENERATION.path: _OF_GENERATION,
     rpcs.WATCH_GENERATIONS.path: (
         (r"^targets\.targets(\[\d+\])?(\.generation_id)?", r"targets\1"),
