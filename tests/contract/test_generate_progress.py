@@ -145,7 +145,9 @@ def test_an_interrupted_command_says_how_to_go_on(
 
     with command_line.start(*command) as process:
         assert process.stderr is not None
-        assert "words of the prompt that it knows: it read none" in process.stderr.readline()
+        assert (
+            "words of the prompt that it knows: it uses no word of this prompt" in process.stderr.readline()
+        )
         started = list(shared_client.generations.list())
         for generation in started:
             hold(generation.id)

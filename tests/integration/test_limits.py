@@ -80,7 +80,12 @@ async def test_five_per_minute_of_twenty_concurrent_calls_are_accepted(
         for error in refused:
             assert error.reason == "GENERATION_LIMIT"
             assert error.metadata == {"limit": "per_minute", "most": "5"}
-            assert [violation.subject for violation in error.quota_violations] == ["per_minute"]
+            [violation] = error.quota_violations
+            assert violation.subject == "per_minute"
+            assert violation.description == (
+                "the limit of generations started within a minute is 5, and this call would make it 6"
+            )
+            assert error.message.startswith(f"{violation.description}; try again in ")
             assert error.retry_after is not None
             assert 30 < error.retry_after <= 60
         stats = await studio.client.usage.stats()

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any
 
 from peewee import JOIN, SQL, Case, Join, Select, fn
@@ -33,6 +34,14 @@ _MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
 _UNKNOWN_SECONDS = 10.0
 """Retry delay while too many generations run and no duration is known."""
+
+_LIMITED = {
+    "concurrent": "generations that wait or run at the same time",
+    "per_minute": "generations started within a minute",
+    "per_day": "generations started within 24 hours",
+    "spend_per_day": "spending within 24 hours",
+}
+"""Words for what each limit counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +121,7 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
     used = use.used
     if limits.concurrent and used.concurrent > limits.concurrent:
         seconds = median_seconds() or _UNKNOWN_SECONDS
-        finding = f"{used.concurrent:,} generations would wait or run"
-        raise _over("concurrent", limits.concurrent, finding, seconds)
+        raise _over("concurrent", limits.concurrent, used.concurrent, seconds)
     for name, most, window, started in (
         ("per_minute", limits.per_minute, _MINUTE, used.per_minute),
         ("per_day", limits.per_day, _DAY, used.per_day),
@@ -122,12 +130,11 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
             oldest = _started(user_id, now - window, GenerationStart.create_time)
             blocking = oldest.order_by(GenerationStart.create_time).offset(started - most - 1).first()
             seconds = (blocking.create_time + window - now).total_seconds()
-            raise _over(name, most, f"{started:,} generations would have been started", seconds)
+            raise _over(name, most, started, seconds)
     spent = used.spend_per_day_micros
     if limits.spend_per_day_micros and spent > limits.spend_per_day_micros:
         seconds = _until_spent_less(user_id, spent - limits.spend_per_day_micros, now)
-        finding = f"they would cost {dollars(spent)}"
-        raise _over("spend_per_day", limits.spend_per_day_micros, finding, seconds)
+        raise _over("spend_per_day", limits.spend_per_day_micros, spent, seconds)
 
 
 def read_use(user_id: str, now: datetime) -> Use:
@@ -312,13 +319,21 @@ def _until_spent_less(user_id: str, excess: int, now: datetime) -> float:
     return float((time.python_value(row[0]) + _DAY - now).total_seconds())
 
 
-def _over(limit: str, most: int, finding: str, seconds: float) -> ResourceExhaustedError:
-    shown = dollars(most) if limit == "spend_per_day" else f"{most:,}"
-    words = limit.replace("_", " ")
+def _over(limit: str, most: int, used: int, seconds: float) -> ResourceExhaustedError:
+    shown = dollars if limit == "spend_per_day" else "{:,}".format
+    sentence = f"the limit of {_LIMITED[limit]} is {shown(most)}, and this call would make it {shown(used)}"
     return ResourceExhaustedError(
         "GENERATION_LIMIT",
-        f"over the limit {words}",
+        f"{sentence}; try again in {_for_people(max(seconds, 1.0))}",
         metadata={"limit": limit, "most": str(most)},
-        quota=QuotaViolation(limit, f"{finding}, {shown} allowed {words}"),
+        quota=QuotaViolation(limit, sentence),
         retry_after=max(seconds, 1.0),
     )
+
+
+def _for_people(seconds: float) -> str:
+    """Return a time to wait, rounded up: in hours from two hours on, in minutes from two minutes on."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds > 2 * length:
+            return f"{ceil(seconds / length)} {unit}"
+    return f"{ceil(seconds)} s"
