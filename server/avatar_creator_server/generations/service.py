@@ -443,7 +443,7 @@ class Generations:
             entered_turns(user_id, now),
             statistics.counted(user_id, generations={GenerationState.PENDING: len(ids)}),
         )
-        spending.require_within(self._limits, user_id, now)
+        spending.require_within(self._limits, user_id, now, count=len(ids), price_micros=len(ids) * price)
         return created
 
     def _retry_now(self, caller: Caller, generation_id: str) -> Generation:
