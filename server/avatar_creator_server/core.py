@@ -120,7 +120,7 @@ class Core:
         workers = Workers(database, routes.from_text.provider, route_names)
         circuit_breakers = CircuitBreakers(database, list(routes.named()))
         shares = Shares(settings.urgent_claims, timedelta(seconds=settings.bulk_wait_seconds))
-        queue_positions = QueuePositions(database, workers, shares)
+        queue_positions = QueuePositions(database, workers, shares, current_routes)
         feed = GenerationFeed(database, queue_positions)
         limits = Limits(
             concurrent=settings.generation_limit_concurrent,
