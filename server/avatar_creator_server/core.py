@@ -165,7 +165,7 @@ class Core:
             cancellations=EventWaiter(bus, GENERATION_CANCELLED, PROJECT_DELETED),
             moderation=moderation,
             bulk_changes=BulkChanges(database, generations),
-            queue_control=QueueControl(database, pager, workers, notifier, routes),
+            queue_control=QueueControl(database, pager, workers, notifier, routes, circuit_breakers),
             user_limits=UserLimits(database, limits),
             user_ranking=UserRanking(database, pager),
         )
