@@ -13,24 +13,24 @@ from avatar_creator_server.cli.options import OlderThan, ago
 from avatar_creator_server.cli.words import word_option
 
 FAILURE_REASONS = (
+    ErrorReason.STORAGE_UNAVAILABLE,
+    ErrorReason.INTERNAL,
     ErrorReason.PROVIDER_UNAVAILABLE,
+    ErrorReason.PROVIDER_REJECTED,
+    ErrorReason.WORKER_LOST,
+    ErrorReason.MODERATION_UNAVAILABLE,
+    ErrorReason.OPTION_NOT_SUPPORTED,
+    ErrorReason.PROVIDER_CREDENTIALS,
+    ErrorReason.PROVIDER_CREDIT,
+    ErrorReason.PROVIDER_CONTENT_REFUSED,
+    ErrorReason.PROVIDER_NSFW,
     ErrorReason.PROVIDER_OVERLOADED,
     ErrorReason.PROVIDER_TIMEOUT,
     ErrorReason.PROVIDER_BAD_ANSWER,
     ErrorReason.PROVIDER_GONE,
-    ErrorReason.PROVIDER_CREDENTIALS,
-    ErrorReason.PROVIDER_CREDIT,
-    ErrorReason.PROVIDER_REJECTED,
-    ErrorReason.PROVIDER_CONTENT_REFUSED,
-    ErrorReason.PROVIDER_NSFW,
-    ErrorReason.WORKER_LOST,
-    ErrorReason.STORAGE_UNAVAILABLE,
-    ErrorReason.MODERATION_UNAVAILABLE,
-    ErrorReason.OVERLOADED,
     ErrorReason.REFERENCE_GONE,
     ErrorReason.IMAGE_TOO_EXPENSIVE,
-    ErrorReason.OPTION_NOT_SUPPORTED,
-    ErrorReason.INTERNAL,
+    ErrorReason.OVERLOADED,
 )
 """Reasons with which an attempt at a generation can fail. The other reasons are errors of calls."""
 
