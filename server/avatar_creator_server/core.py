@@ -120,7 +120,7 @@ class Core:
         workers = Workers(database, routes.from_text.provider, route_names)
         circuit_breakers = CircuitBreakers(database, list(routes.named()))
         shares = Shares(settings.urgent_claims, timedelta(seconds=settings.bulk_wait_seconds))
-        queue_positions = QueuePositions(database, workers, shares)
+        queue_positions = QueuePositions(database, workers, shares, current_routes)
         feed = GenerationFeed(database, queue_positions)
         limits = Limits(
             concurrent=settings.generation_limit_concurrent,
@@ -166,7 +166,7 @@ class Core:
             cancellations=EventWaiter(bus, GENERATION_CANCELLED, PROJECT_DELETED),
             moderation=moderation,
             bulk_changes=BulkChanges(database, generations),
-            queue_control=QueueControl(database, pager, workers, notifier, routes),
+            queue_control=QueueControl(database, pager, workers, notifier, routes, circuit_breakers),
             user_limits=UserLimits(database, limits),
             user_ranking=UserRanking(database, pager),
         )

@@ -995,6 +995,13 @@ class QueueRoute(Value["operations_pb2.QueueRoute"]):
     """True if the generations with a reference take this route."""
     draws_from_text: bool
     """True if the generations without a reference take this route."""
+    outage_start_time: datetime | None
+    """Time since which the provider refuses the service on this route: no worker sends it a request. None
+    without an outage. The next two fields are about the outage too."""
+    outage_reason: ErrorReason | None
+    """Reason of the last refusal."""
+    outage_retry_time: datetime | None
+    """Time from which one attempt may use the route again. If it succeeds, the outage has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

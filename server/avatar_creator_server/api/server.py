@@ -12,6 +12,7 @@ from contextlib import (
     nullcontext,
     suppress,
 )
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -33,6 +34,7 @@ from avatar_creator.v1 import (
     usage_service_pb2,
     usage_service_pb2_grpc,
 )
+from avatar_creator_server.addresses import parse_address
 from avatar_creator_server.api.access_log import AccessLog
 from avatar_creator_server.api.authentication import Authentication
 from avatar_creator_server.api.backlog import Backlog
@@ -338,8 +340,9 @@ async def running(
         await require_all(start, start_up_checks(settings))
         core = start.core
         core.files.create_folder()
+        write_address: Callable[[str], None] | None = None
         if start.database_file is not None:
-            stack.enter_context(locked(start.database_file))
+            write_address = stack.enter_context(locked(start.database_file))
             core.ensure_schema()
             await core.leases.expire_all()
             await core.workers.remove_all()
@@ -354,6 +357,8 @@ async def running(
             raise StoppedAtStartError
         await server.start()
         stack.push_async_callback(server.stop)
+        if write_address is not None:
+            write_address(str(replace(parse_address(settings.listen_address), port=server.port)))
         yield server
 
 

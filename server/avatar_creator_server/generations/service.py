@@ -154,7 +154,7 @@ class Generations:
             return Estimate(
                 route=route,
                 price_micros=count * planner.price_of(complete),
-                seconds=seconds_by_route(route.name),
+                seconds=seconds_by_route(route),
                 expected_seconds=None,
                 warnings=(
                     *planner.warnings(complete),
@@ -165,7 +165,7 @@ class Generations:
 
         estimate = await self._database.read(query)
         seconds = await self._queue_positions.expected_seconds(
-            caller.user_id, request.priority, count, workers
+            caller.user_id, request.priority, count, workers, route=estimate.route.name
         )
         return replace(estimate, expected_seconds=seconds)
 
@@ -465,7 +465,7 @@ class Generations:
             entered_turns(user_id, now),
             statistics.counted(user_id, generations={GenerationState.PENDING: len(ids)}),
         )
-        spending.require_within(self._limits, user_id, now)
+        spending.require_within(self._limits, user_id, now, count=len(ids), price_micros=len(ids) * price)
         return created
 
     def _retry_now(self, caller: Caller, generation_id: str) -> Generation:

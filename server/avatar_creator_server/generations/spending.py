@@ -103,14 +103,22 @@ def _reserve() -> CompiledInsert:
     return CompiledInsert(GenerationStart)
 
 
-def require_within(limits: Limits, user_id: str, now: datetime) -> None:
+def require_within(limits: Limits, user_id: str, now: datetime, *, count: int, price_micros: int) -> None:
     """Refuse what the current transaction starts if it exceeds a limit. Call this after the last write.
 
-    `limits` are those of the settings; the user's own limits replace them. The last write locks the user's
-    statistics, so of concurrent transactions each sees what the earlier ones have started.
+    The last write locks the user's statistics, so of concurrent transactions each sees what the earlier ones
+    have started.
+
+    Args:
+        limits: The limits of the settings; the user's own limits replace them.
+        user_id: The user.
+        now: The current time.
+        count: Number of generations that the transaction starts.
+        price_micros: Their price, in millionths of a US dollar.
 
     Raises:
-        ResourceExhaustedError: Names the limit and says when to retry.
+        ResourceExhaustedError: Names the limit. It says when to retry, unless the transaction alone exceeds
+            the limit, so that a retry would never succeed.
     """
     since = _since(limits, now)
     use = _read_use(user_id, now, since)
@@ -119,6 +127,14 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
         # The limits of the settings do not need so much, and the user's own ones do.
         use = _read_use(user_id, now, _since(limits, now))
     used = use.used
+    for name, most, asked in (
+        ("concurrent", limits.concurrent, count),
+        ("per_minute", limits.per_minute, count),
+        ("per_day", limits.per_day, count),
+        ("spend_per_day", limits.spend_per_day_micros, price_micros),
+    ):
+        if most and asked > most:
+            raise _too_much(name, most, asked)
     if limits.concurrent and used.concurrent > limits.concurrent:
         seconds = median_seconds() or _UNKNOWN_SECONDS
         raise _over("concurrent", limits.concurrent, used.concurrent, seconds)
@@ -320,8 +336,10 @@ def _until_spent_less(user_id: str, excess: int, now: datetime) -> float:
 
 
 def _over(limit: str, most: int, used: int, seconds: float) -> ResourceExhaustedError:
-    shown = dollars if limit == "spend_per_day" else "{:,}".format
-    sentence = f"the limit of {_LIMITED[limit]} is {shown(most)}, and this call would make it {shown(used)}"
+    sentence = (
+        f"the limit of {_LIMITED[limit]} is {_shown(limit, most)}, "
+        f"and this call would make it {_shown(limit, used)}"
+    )
     return ResourceExhaustedError(
         "GENERATION_LIMIT",
         f"{sentence}; try again in {_for_people(max(seconds, 1.0))}",
@@ -337,3 +355,23 @@ def _for_people(seconds: float) -> str:
         if seconds > 2 * length:
             return f"{ceil(seconds / length)} {unit}"
     return f"{ceil(seconds)} s"
+
+
+def _too_much(limit: str, most: int, asked: int) -> ResourceExhaustedError:
+    """Return the error for a call that exceeds a limit alone, also if the user waits."""
+    verb = "costs" if limit == "spend_per_day" else "starts"
+    sentence = (
+        f"the limit of {_LIMITED[limit]} is {_shown(limit, most)}, "
+        f"and this call alone {verb} {_shown(limit, asked)}"
+    )
+    return ResourceExhaustedError(
+        "GENERATION_LIMIT",
+        f"{sentence}; waiting does not help: ask for less in one call, or the operator for a higher limit",
+        metadata={"limit": limit, "most": str(most)},
+        quota=QuotaViolation(limit, sentence),
+        retry_after=None,
+    )
+
+
+def _shown(limit: str, amount: int) -> str:
+    return dollars(amount) if limit == "spend_per_day" else f"{amount:,}"

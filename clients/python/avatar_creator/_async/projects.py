@@ -113,7 +113,8 @@ class AsyncProjects(AsyncNamespace):
             Spring campaign
         """
         return self._list(
-            requests.list_projects(include_newest_avatars, include_links, user_id, page_token, page_size), timeout
+            requests.list_projects(include_newest_avatars, include_links, user_id, page_token, page_size),
+            timeout,
         )
 
     async def update(

@@ -259,10 +259,12 @@ export enum ErrorReason {
    * The user has too many unfinished generations, has started too many recently, or has spent too much. The call
    * created nothing.
    *
-   * - Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit, and `RetryInfo`.
+   * - Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit. With `RetryInfo`, unless this call alone exceeds
+   *   the limit.
    * - Metadata: `limit`: `concurrent`, `per_minute`, `per_day` or `spend_per_day`. `most`: the allowed number, in
    *   millionths of a US dollar for `spend_per_day`.
-   * - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`.
+   * - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. No without `RetryInfo`: start less in one
+   *   call.
    * - Example: `CreateGeneration` by a user who already has the maximum number of unfinished generations.
    *
    * @generated from enum value: ERROR_REASON_GENERATION_LIMIT = 19;

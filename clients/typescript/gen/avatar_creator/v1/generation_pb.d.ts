@@ -279,8 +279,9 @@ export declare type Generation = Message<"avatar_creator.v1.Generation"> & {
   /**
    * Estimated number of seconds until the generation ends, from its queue position and the duration of recent ones.
    *
-   * Set only while PENDING, in the same responses and messages as `queue_position`. Absent if no generation has
-   * completed yet, while no worker is alive, and while an operator has paused the queue or a route: `warnings` says so.
+   * Set only while PENDING, in the same responses and messages as `queue_position`. Absent until a generation has
+   * completed on the same route with the same provider and model, while no worker is alive, and while an operator has
+   * paused the queue or a route: `warnings` says so.
    *
    * @generated from field: optional int32 expected_seconds = 33;
    */

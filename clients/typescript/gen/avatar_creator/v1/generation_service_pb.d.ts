@@ -218,16 +218,15 @@ export declare type EstimateGenerationResponse = Message<"avatar_creator.v1.Esti
   priceMicros: bigint;
 
   /**
-   * Median duration of recent generations on this route, in seconds from claim to end. Absent if none has completed on
-   * it.
+   * Median duration of recent generations on this route with its provider and model of today, in seconds from claim to
+   * end. Absent if none has completed.
    *
    * @generated from field: optional double seconds_p50 = 4;
    */
   secondsP50?: number | undefined;
 
   /**
-   * Duration that nine of ten recent generations on this route did not exceed, in seconds from claim to end. Absent if
-   * none has completed on it.
+   * Duration that nine of ten of them did not exceed, in seconds from claim to end. Absent if none has completed.
    *
    * @generated from field: optional double seconds_p90 = 5;
    */
@@ -235,8 +234,8 @@ export declare type EstimateGenerationResponse = Message<"avatar_creator.v1.Esti
 
   /**
    * Estimated number of seconds until all variations would end if they were created now, from the length of the queue.
-   * Absent if no generation has completed yet, while no worker is alive, and while an operator has paused the queue or a
-   * route: `warnings` says so.
+   * Absent if `seconds_p50` is, while no worker is alive, and while an operator has paused the queue or a route:
+   * `warnings` says so.
    *
    * @generated from field: optional int32 expected_seconds = 6;
    */

@@ -302,6 +302,28 @@ export declare type QueueRoute = Message<"avatar_creator.v1.QueueRoute"> & {
    * @generated from field: bool draws_from_text = 5;
    */
   drawsFromText: boolean;
+
+  /**
+   * Time since which the provider refuses the service on this route: no worker sends it a request. Absent without an
+   * outage. The next two fields are about the outage too.
+   *
+   * @generated from field: google.protobuf.Timestamp outage_start_time = 6;
+   */
+  outageStartTime?: Timestamp | undefined;
+
+  /**
+   * Reason of the last refusal.
+   *
+   * @generated from field: avatar_creator.v1.ErrorReason outage_reason = 7;
+   */
+  outageReason: ErrorReason;
+
+  /**
+   * Time from which one attempt may use the route again. If it succeeds, the outage has ended.
+   *
+   * @generated from field: google.protobuf.Timestamp outage_retry_time = 8;
+   */
+  outageRetryTime?: Timestamp | undefined;
 };
 
 /**
