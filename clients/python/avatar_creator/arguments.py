@@ -73,7 +73,7 @@ class Arguments:
             self.refuse(argument, f"must be a text (got {described(given)})")
             return ""
         if not _is_unicode(given):
-            self.refuse(argument, "has a character that is not valid Unicode (a surrogate)")
+            self.refuse(argument, "has a character that is not valid Unicode and has no UTF-8 form")
             return ""
         return given
 
