@@ -661,9 +661,9 @@ class Generation(Value["generation_pb2.Generation"]):
     not fail because of that."""
     expected_seconds: int | None
     """Estimated number of seconds until the generation ends, from its queue position and the duration of
-    recent ones. Set only while PENDING, in the same responses and messages as `queue_position`. None if no
-    generation has completed yet, while no worker is alive, and while an operator has paused the queue or a
-    route: `warnings` says so."""
+    recent ones. Set only while PENDING, in the same responses and messages as `queue_position`. None until a
+    generation has completed on the same route with the same provider and model, while no worker is alive, and
+    while an operator has paused the queue or a route: `warnings` says so."""
     app_id: str | None
     """Id of the app that the token named when the generation was created. None if it named none. The cost of
     the generation counts for this app."""
@@ -769,15 +769,15 @@ class Estimate(Value["generation_service_pb2.EstimateGenerationResponse"]):
     """Price of one attempt for each variation, summed, in millionths of a US dollar, by the operator's price
     list."""
     seconds_p50: float | None
-    """Median duration of recent generations on this route, in seconds from claim to end. None if none has
-    completed on it."""
+    """Median duration of recent generations on this route with its provider and model of today, in seconds
+    from claim to end. None if none has completed."""
     seconds_p90: float | None
-    """Duration that nine of ten recent generations on this route did not exceed, in seconds from claim to
-    end. None if none has completed on it."""
+    """Duration that nine of ten of them did not exceed, in seconds from claim to end. None if none has
+    completed."""
     expected_seconds: int | None
     """Estimated number of seconds until all variations would end if they were created now, from the length of
-    the queue. None if no generation has completed yet, while no worker is alive, and while an operator has
-    paused the queue or a route: `warnings` says so."""
+    the queue. None if `seconds_p50` is, while no worker is alive, and while an operator has paused the queue
+    or a route: `warnings` says so."""
     warnings: tuple[str, ...]
     """Sentences that `Generation.warnings` would have."""
 
