@@ -30,6 +30,7 @@ from avatar_creator_server.generations.user_limits import UserLimits
 from avatar_creator_server.generations.watch import GenerationWatches
 from avatar_creator_server.generations.workers import Workers
 from avatar_creator_server.images.decoding.decoders import Decoders
+from avatar_creator_server.images.picture_links import PictureLinks
 from avatar_creator_server.images.store import Files, opener_of_store
 from avatar_creator_server.presets.service import Gallery
 from avatar_creator_server.projects.service import Projects
@@ -45,7 +46,7 @@ from avatar_creator_server.shared.event_bus import (
     RedisBus,
 )
 from avatar_creator_server.shared.paging import Pager, PageTokens
-from avatar_creator_server.shared.worker_notifier import WorkerNotifier
+from avatar_creator_server.shared.worker_notifier import InProcessNotifier, RedisNotifier, WorkerNotifier
 from avatar_creator_server.usage.service import Usage
 
 
@@ -58,6 +59,7 @@ class Core:
     bus: EventBus
     notifier: WorkerNotifier
     files: Files
+    picture_links: PictureLinks
     decoders: Decoders
     projects: Projects
     project_deletion: ProjectDeletion
@@ -100,9 +102,7 @@ class Core:
         )
         pager = Pager(database, PageTokens(settings.signing_secret))
         bus = InProcessBus() if settings.embedded else RedisBus(settings.redis)
-        notifier = (
-            WorkerNotifier.in_process() if settings.embedded else WorkerNotifier.over_redis(settings.redis)
-        )
+        notifier = InProcessNotifier() if settings.embedded else RedisNotifier(settings.redis)
         events = GenerationEvents(bus)
         files = Files(database, opener_of_store(settings.upload_path, settings.storage_url))
         decoders = Decoders(
@@ -120,7 +120,7 @@ class Core:
         workers = Workers(database, routes.from_text.provider, route_names)
         circuit_breakers = CircuitBreakers(database, list(routes.named()))
         shares = Shares(settings.urgent_claims, timedelta(seconds=settings.bulk_wait_seconds))
-        queue_positions = QueuePositions(database, workers, shares)
+        queue_positions = QueuePositions(database, workers, shares, current_routes)
         feed = GenerationFeed(database, queue_positions)
         limits = Limits(
             concurrent=settings.generation_limit_concurrent,
@@ -147,6 +147,7 @@ class Core:
             bus=bus,
             notifier=notifier,
             files=files,
+            picture_links=PictureLinks(settings.signing_secret),
             decoders=decoders,
             projects=Projects(database, pager),
             project_deletion=ProjectDeletion(database, files, bus, notifier),
@@ -165,7 +166,7 @@ class Core:
             cancellations=EventWaiter(bus, GENERATION_CANCELLED, PROJECT_DELETED),
             moderation=moderation,
             bulk_changes=BulkChanges(database, generations),
-            queue_control=QueueControl(database, pager, workers, notifier, routes),
+            queue_control=QueueControl(database, pager, workers, notifier, routes, circuit_breakers),
             user_limits=UserLimits(database, limits),
             user_ranking=UserRanking(database, pager),
         )

@@ -12,6 +12,7 @@ from contextlib import (
     nullcontext,
     suppress,
 )
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -33,6 +34,7 @@ from avatar_creator.v1 import (
     usage_service_pb2,
     usage_service_pb2_grpc,
 )
+from avatar_creator_server.addresses import parse_address
 from avatar_creator_server.api.access_log import AccessLog
 from avatar_creator_server.api.authentication import Authentication
 from avatar_creator_server.api.backlog import Backlog
@@ -169,6 +171,8 @@ class AvatarServer:
         self._port = self._listen(settings)
         self._listen_for_probes()
         self._web = self._open_web_port(handlers, connections, shares_port=shares_port)
+        # Without a port of its own, a server may still know that of others.
+        core.picture_links.serve_at(settings.public_url(self._web.port if self._web else None))
 
     @property
     def port(self) -> int:
@@ -215,10 +219,10 @@ class AvatarServer:
         core, handlers = self._core, Handlers(steps)
         server = cast(grpc.aio.Server, handlers)
         avatar_project_service_pb2_grpc.add_AvatarProjectServiceServicer_to_server(
-            ProjectService(core.projects, core.project_deletion, core.avatars), server
+            ProjectService(core.projects, core.project_deletion, core.avatars, core.picture_links), server
         )
         avatar_service_pb2_grpc.add_AvatarServiceServicer_to_server(
-            AvatarService(core.avatars, self._transfers), server
+            AvatarService(core.avatars, self._transfers, core.picture_links), server
         )
         generation_service_pb2_grpc.add_GenerationServiceServicer_to_server(
             GenerationService(core.generations, core.feed, core.watches), server
@@ -242,6 +246,7 @@ class AvatarServer:
         parts = DoorParts(
             self._core,
             lambda: self._load_web_calls(handlers),
+            self._transfers,
             is_ready=lambda: self._health.is_serving,
             connections=connections,
             shares_port=shares_port,
@@ -342,8 +347,9 @@ async def running(
         await require_all(start, start_up_checks(settings))
         core = start.core
         core.files.create_folder()
+        write_address: Callable[[str], None] | None = None
         if start.database_file is not None:
-            stack.enter_context(locked(start.database_file))
+            write_address = stack.enter_context(locked(start.database_file))
             core.ensure_schema()
             await core.leases.expire_all()
             await core.workers.remove_all()
@@ -358,6 +364,8 @@ async def running(
             raise StoppedAtStartError
         await server.start()
         stack.push_async_callback(server.stop)
+        if write_address is not None:
+            write_address(str(replace(parse_address(settings.listen_address), port=server.port)))
         yield server
 
 

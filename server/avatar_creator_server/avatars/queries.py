@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from peewee import JOIN, PostgresqlDatabase, Select, Tuple, fn
 
-from avatar_creator_server.avatars.records import Avatar, AvatarFilter
+from avatar_creator_server.avatars.records import Avatar, AvatarFilter, Picture
 from avatar_creator_server.avatars.search import Search, SearchForm, in_query, in_scope
 from avatar_creator_server.database import models
 from avatar_creator_server.database.compiled_queries import (
@@ -31,6 +32,9 @@ from avatar_creator_server.images.records import PictureModeration, StoredFile
 from avatar_creator_server.people.person import Attributes, Persona
 from avatar_creator_server.projects.service import in_no_deleted_project, require_project
 from avatar_creator_server.shared.caller import Caller, caller_of_form
+
+NEWEST_AVATARS = 4
+"""Number of a project's newest avatars that a list of projects returns."""
 
 _NEARBY = 1000
 """Number of avatars that a list compares with its filters before it asks an index which ones pass."""
@@ -64,6 +68,11 @@ def read_avatar(caller: Caller, avatar_id: str) -> Avatar | None:
     return _avatar(caller.sees_all).first(user_id=caller.user_id, avatar_id=avatar_id)
 
 
+def read_picture(avatar_id: str, *, thumbnail: bool) -> Picture | None:
+    """Read which file has a picture of an avatar, for someone who has its link; None if there is none."""
+    return _picture(thumbnail).first(avatar_id=avatar_id)
+
+
 def has_avatar(caller: Caller, avatar_id: str) -> bool:
     """Return whether the caller may see an avatar of this id."""
     return bool(_avatar_id(caller.sees_all).rows(user_id=caller.user_id, avatar_id=avatar_id))
@@ -76,6 +85,21 @@ def read_avatars(caller: Caller, avatar_ids: Sequence[str]) -> list[Avatar]:
     ids = padded(avatar_ids)
     query = _several_avatars(caller.sees_all, len(ids))
     return query.rows(user_id=caller.user_id, **numbered("avatar_id", ids))
+
+
+def read_newest_avatars(caller: Caller, project_ids: Sequence[str]) -> list[Avatar]:
+    """Read the `NEWEST_AVATARS` newest avatars of each of these projects, newest first.
+
+    Args:
+        caller: The caller. Avatars that they may not see are left out.
+        project_ids: Ids of projects.
+    """
+    if not project_ids:
+        return []
+    ids = padded(project_ids)
+    newest = _newest_avatar_ids(len(ids)).rows(**numbered("project_id", ids))
+    found = read_avatars(caller, [avatar_id for row in newest for avatar_id in row if avatar_id])
+    return sorted(found, key=lambda avatar: avatar.id, reverse=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +205,28 @@ def _avatar(sees_all: bool) -> CompiledQuery[Avatar]:
 
 
 @compiled
+def _picture(thumbnail: bool) -> CompiledQuery[Picture]:
+    avatar = models.Avatar
+    file = _THUMBNAIL if thumbnail else _IMAGE
+    column = avatar.thumbnail_file if thumbnail else avatar.image_file
+    query = (
+        avatar.select(avatar.user_id, avatar.name, *(getattr(file, name) for name in field_names(StoredFile)))
+        .join(file, on=(column == file.id))
+        .where(avatar.id == parameter("avatar_id"), in_no_deleted_project(avatar.project))
+    )
+
+    def reader(columns: Columns) -> Callable[[Row], Picture]:
+        return columns.reader(
+            Picture,
+            avatar,
+            avatar_name=columns.getter("name", avatar),
+            file=columns.reader(StoredFile, file),
+        )
+
+    return CompiledQuery(query, reader, by_key=True)
+
+
+@compiled
 def _avatar_id(sees_all: bool) -> CompiledQuery[str]:
     avatar, caller = models.Avatar, caller_of_form(sees_all, parameter("user_id"))
     query = avatar.select(avatar.id).where(
@@ -213,6 +259,18 @@ def _locked(is_postgresql: bool) -> CompiledQuery[LockedAvatar]:
 @compiled
 def _several_avatars(sees_all: bool, count: int) -> CompiledQuery[Avatar]:
     return _query(_avatars(sees_all).where(models.Avatar.id.in_(parameters("avatar_id", count))), by_key=True)
+
+
+@compiled
+def _newest_avatar_ids(count: int) -> CompiledQuery[tuple[str | None, ...]]:
+    """Return the query for the ids of each project's newest avatars, None for those that it does not have."""
+    project, avatar = models.AvatarProject, models.Avatar
+    in_project = avatar.select(avatar.id).where(avatar.project == project.id).order_by(avatar.id.desc())
+    # Each is one look into the index, which neither database does for a join with the newest few.
+    newest = [in_project.limit(1).offset(place).alias(f"newest_{place}") for place in range(NEWEST_AVATARS)]
+    query = project.select(*newest).where(project.id.in_(parameters("project_id", count)))
+    names = [f"newest_{place}" for place in range(NEWEST_AVATARS)]
+    return CompiledQuery(query, by_name(attrgetter(*names)), by_key=True)
 
 
 @compiled

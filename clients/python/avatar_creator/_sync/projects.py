@@ -15,7 +15,7 @@ class Projects(Namespace):
     def create(
         self,
         name: str,
-        description: str = "",
+        description: str | None = None,
         *,
         request_id: str | None = None,
         timeout: float | None = None,
@@ -59,11 +59,14 @@ class Projects(Namespace):
         """
         return self._connection.call(requests.get_project(project), timeout)
 
-    def open(self, project: Project | str, *, timeout: float | None = None) -> OpenedProject:
+    def open(
+        self, project: Project | str, *, include_links: bool | None = None, timeout: float | None = None
+    ) -> OpenedProject:
         """Return a project with up to 20 of its newest avatars and their thumbnails, in one call.
 
         Args:
             project: Project, or its id.
+            include_links: True fills `image_url` and `thumbnail_url` of the avatars.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
@@ -77,22 +80,26 @@ class Projects(Namespace):
             >>> print([face.name for face in opened.avatars], opened.project.avatar_count)
             ['Sarah'] 1
         """
-        return self._connection.call(requests.open_project(project), timeout)
+        return self._connection.call(requests.open_project(project, include_links), timeout)
 
     def list(
         self,
         *,
-        page_size: int = 0,
-        page_token: str = "",
-        user_id: str = "",
+        include_newest_avatars: bool | None = None,
+        include_links: bool | None = None,
+        page_size: int | None = None,
+        page_token: str | None = None,
+        user_id: str | None = None,
         timeout: float | None = None,
     ) -> Items[Project]:
         """Return an iterator over all projects of the user, newest first.
 
         Args:
-            page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page; empty starts at the first page.
-            user_id: For operators: the owner of the projects, or `-` for all users. Empty means the caller.
+            include_newest_avatars: True fills `newest_avatars`, at most four for each project.
+            include_links: True fills `image_url` and `thumbnail_url` of these avatars.
+            page_size: Items per page, 1 to 100; None means 20.
+            page_token: `next_page_token` of an earlier page; None starts at the first page.
+            user_id: For operators: the owner of the projects, or `-` for all users. None means the caller.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
         Returns:
@@ -106,7 +113,10 @@ class Projects(Namespace):
             ...     print(each.name)
             Spring campaign
         """
-        return self._list(requests.list_projects(user_id), page_token, page_size, timeout)
+        return self._list(
+            requests.list_projects(include_newest_avatars, include_links, user_id, page_token, page_size),
+            timeout,
+        )
 
     def update(
         self,
@@ -114,7 +124,7 @@ class Projects(Namespace):
         *,
         name: str | None = None,
         description: str | None = None,
-        expected_revision: int = 0,
+        expected_revision: int | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Project:
@@ -127,7 +137,7 @@ class Projects(Namespace):
             project: Project, or its id.
             name: New name, 1 to 120 characters; None keeps the current one.
             description: New description, at most 2,000 characters; None keeps the current one, "" removes it.
-            expected_revision: Revision that the project must have; 0 means any.
+            expected_revision: Revision that the project must have; None means any.
             request_id: UUID of this logical call; None creates one.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
@@ -135,8 +145,7 @@ class Projects(Namespace):
             The project after the update.
 
         Raises:
-            ValueError: No field is given.
-            InvalidArgumentError: The name or the description exceeds its limit.
+            InvalidArgumentError: No field is given, or the name or the description exceeds its limit.
             NotFoundError: The project does not exist or belongs to another user.
             AbortedError: The project has another revision, `metadata["current_revision"]`.
 

@@ -15,9 +15,10 @@ from avatar_creator_server.cli import tables
 from avatar_creator_server.cli.errors import CommandError
 from avatar_creator_server.cli.format import dimensions, printable
 from avatar_creator_server.cli.options import ExpectedRevision, Force, Limit, User, Yes
-from avatar_creator_server.cli.output_paths import default_file_name, require_new_file
+from avatar_creator_server.cli.output_paths import require_new_file
 from avatar_creator_server.cli.person_options import PersonOptions, person_paths
 from avatar_creator_server.cli.session import LARGEST_PAGE, Session, client_command
+from avatar_creator_server.images.file_names import default_file_name
 
 commands = typer.Typer(
     help="List, show, change and delete your avatars, upload and download their pictures.",
@@ -64,9 +65,19 @@ def list_avatars(
 
 
 @client_command(commands, "show", example="avatars show 01a204d8-05a5-7495-bb1b-5f38ae8f7b43")
-def show(session: Session, avatar_id: AvatarId) -> None:
+def show(
+    session: Session,
+    avatar_id: AvatarId,
+    links: Annotated[
+        bool,
+        typer.Option("--links", help="Show addresses of its pictures that a browser opens, for an hour."),
+    ] = False,
+) -> None:
     """Show everything about an avatar."""
-    session.print_result(session.client.avatars.get(avatar_id), tables.avatar)
+    avatar = session.client.avatars.get(avatar_id, include_links=links)
+    if links and avatar.image_url is None:
+        session.note("the service serves no pictures over HTTP, so there are no links")
+    session.print_result(avatar, tables.avatar)
 
 
 @client_command(commands, "upload", example="avatars upload sarah.jpg --project 01a204d7-… --name Sarah")
