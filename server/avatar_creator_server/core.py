@@ -46,7 +46,7 @@ from avatar_creator_server.shared.event_bus import (
     RedisBus,
 )
 from avatar_creator_server.shared.paging import Pager, PageTokens
-from avatar_creator_server.shared.worker_notifier import WorkerNotifier
+from avatar_creator_server.shared.worker_notifier import InProcessNotifier, RedisNotifier, WorkerNotifier
 from avatar_creator_server.usage.service import Usage
 
 
@@ -102,9 +102,7 @@ class Core:
         )
         pager = Pager(database, PageTokens(settings.signing_secret))
         bus = InProcessBus() if settings.embedded else RedisBus(settings.redis)
-        notifier = (
-            WorkerNotifier.in_process() if settings.embedded else WorkerNotifier.over_redis(settings.redis)
-        )
+        notifier = InProcessNotifier() if settings.embedded else RedisNotifier(settings.redis)
         events = GenerationEvents(bus)
         files = Files(database, opener_of_store(settings.upload_path, settings.storage_url))
         decoders = Decoders(
@@ -122,7 +120,7 @@ class Core:
         workers = Workers(database, routes.from_text.provider, route_names)
         circuit_breakers = CircuitBreakers(database, list(routes.named()))
         shares = Shares(settings.urgent_claims, timedelta(seconds=settings.bulk_wait_seconds))
-        queue_positions = QueuePositions(database, workers, shares)
+        queue_positions = QueuePositions(database, workers, shares, current_routes)
         feed = GenerationFeed(database, queue_positions)
         limits = Limits(
             concurrent=settings.generation_limit_concurrent,
@@ -168,7 +166,7 @@ class Core:
             cancellations=EventWaiter(bus, GENERATION_CANCELLED, PROJECT_DELETED),
             moderation=moderation,
             bulk_changes=BulkChanges(database, generations),
-            queue_control=QueueControl(database, pager, workers, notifier, routes),
+            queue_control=QueueControl(database, pager, workers, notifier, routes, circuit_breakers),
             user_limits=UserLimits(database, limits),
             user_ranking=UserRanking(database, pager),
         )

@@ -123,7 +123,7 @@ class ResourceExhaustedError(AvatarCreatorError):
         *,
         metadata: Mapping[str, str],
         quota: QuotaViolation,
-        retry_after: float,
+        retry_after: float | None,
     ) -> None:
         super().__init__(reason, message, metadata=metadata, retry_after=retry_after)
         self.quota = quota

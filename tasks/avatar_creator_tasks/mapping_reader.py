@@ -45,7 +45,8 @@ class MappingReader:
             try:
                 seconds = await self.read_if_due()
             except NoMappingError as error:
-                log.warning("model_mapping_refused", problem=error.problem)
+                problem = f"the hub does not list the apps that the router offers: {error.problem}"
+                log.warning("model_mapping_refused", problem=problem)
                 seconds = RETRY_SECONDS
             # For example, the database is unavailable. The next reading may succeed.
             except Exception as error:

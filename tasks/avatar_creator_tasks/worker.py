@@ -16,7 +16,8 @@ import avatar_creator_server
 from avatar_creator_server.core import Core
 from avatar_creator_server.generations.workers import WorkerIdentity
 from avatar_creator_server.operations.metrics_exporter import serve_metrics
-from avatar_creator_server.shared.worker_notifier import GENERATION_TASK, JOB_TASK
+from avatar_creator_server.shared.worker_notifier import GENERATION_TASK, JOB_TASK, InProcessNotifier
+from avatar_creator_tasks.brokers import InProcessBroker, RedisBroker
 from avatar_creator_tasks.generation_runner import STORAGE_SECONDS, GenerationRunner
 from avatar_creator_tasks.job_runner import JobRunner
 from avatar_creator_tasks.mapping_reader import MappingReader
@@ -87,7 +88,6 @@ class Worker:
         Raises:
             SettingsError: The classifier that checks the pictures cannot be used.
         """
-        notifier = self._core.notifier
         if self._core.settings.missing_key:
             # The worker starts all the same, because fakes and open endpoints need no key.
             log.warning("provider_key_missed", variable=self._core.settings.missing_key)
@@ -98,14 +98,13 @@ class Worker:
         sweeper = Sweeper(
             self._core.database, self._core.files, self._name, self._generations, self._background_jobs
         )
+        generations, background_jobs = self._broker(GENERATION_TASK), self._broker(JOB_TASK)
         background = [
             asyncio.create_task(sweeper.run(), name="sweeper"),
             asyncio.create_task(
-                _listen(notifier.generations, GENERATION_TASK, self._generations, self._generation_slots)
+                _listen(generations, GENERATION_TASK, self._generations, self._generation_slots)
             ),
-            asyncio.create_task(
-                _listen(notifier.background_jobs, JOB_TASK, self._background_jobs, JOB_SLOTS)
-            ),
+            asyncio.create_task(_listen(background_jobs, JOB_TASK, self._background_jobs, JOB_SLOTS)),
         ]
         # Not in `background`: this one ends if the service does not draw through the router.
         mapping_reader = MappingReader(self._core.current_routes, self._core.settings.huggingface_hub_url)
@@ -136,10 +135,18 @@ class Worker:
             )
             await self._provider.close()
             await self._moderator.close()
+            # Last, because Taskiq's receiver leaves a task that still reads.
+            await asyncio.gather(generations.shutdown(), background_jobs.shutdown())
             log.info("worker_stopped", worker=self._name)
 
+    def _broker(self, task: str) -> AsyncBroker:
+        notifier = self._core.notifier
+        if isinstance(notifier, InProcessNotifier):
+            return InProcessBroker(task, notifier.wake_ups[task])
+        return RedisBroker(task, self._core.settings.redis)
 
-async def _listen(broker: AsyncBroker, task_name: str, slots: Slots, size: int) -> None:
+
+async def _listen(broker: AsyncBroker, task: str, slots: Slots, size: int) -> None:
     """Let Taskiq's receiver turn messages into wake-ups until cancelled."""
 
     async def wake_up() -> None:
@@ -147,7 +154,7 @@ async def _listen(broker: AsyncBroker, task_name: str, slots: Slots, size: int) 
         with contextlib.suppress(asyncio.CancelledError):
             await slots.wake()
 
-    broker.register_task(wake_up, task_name=task_name)
+    broker.register_task(wake_up, task_name=task)
     receiver = Receiver(
         broker,
         max_async_tasks=size,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +20,8 @@ from avatar_creator import (
     AsyncAvatarCreator,
     AvatarCreator,
     CallCancelledError,
+    DeadlineExceededError,
+    FailedPreconditionError,
     NotFoundError,
     UnavailableError,
 )
@@ -326,3 +329,41 @@ class TestCancellingATask:
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert await asyncio.to_thread(server.calls[0].over.wait, 5)
+
+
+def test_a_timeout_that_has_passed_before_the_call_is_named(
+    connect: Connector, server: ScriptedServer
+) -> None:
+    with pytest.raises(
+        DeadlineExceededError, match="passed before the call was sent, so the service has not"
+    ):
+        connect(server.target).projects.get("p1", timeout=0)
+    assert server.calls == []
+
+
+async def test_a_client_of_another_event_loop_is_said_in_words_of_ours(server: ScriptedServer) -> None:
+    def create() -> AsyncAvatarCreator:
+        async def inside() -> AsyncAvatarCreator:
+            return AsyncAvatarCreator(server.target, token="a-token")
+
+        return asyncio.run(inside())
+
+    client = await asyncio.to_thread(create)
+    with pytest.raises(FailedPreconditionError, match="created in another event loop"):
+        await client.projects.get("p1")
+
+
+@pytest.mark.parametrize("token", [None, 7, b"a-token"])
+def test_a_token_function_that_returns_no_text_is_an_error(
+    token: Any, connect: Connector, server: ScriptedServer
+) -> None:
+    with pytest.raises(ValueError, match="token must be a text, or a function that returns one"):
+        connect(server.target, token=lambda: token).projects.get("p1")
+    assert server.calls == []
+
+
+def test_what_holds_a_connection_is_not_pickled(server: ScriptedServer) -> None:
+    with AvatarCreator(server.target, token="a-token") as client:
+        for held in (client, client.projects.list(), client.generations.watch("g1")):
+            with pytest.raises(TypeError, match="holds a connection and cannot be pickled"):
+                pickle.dumps(held)

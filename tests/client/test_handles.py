@@ -9,12 +9,15 @@ import grpc
 import pytest
 
 from avatar_creator import (
+    AsyncAvatarCreator,
+    AsyncGenerationGroup,
     AvatarCreator,
     Backoff,
     DeadlineExceededError,
     GenerationCancelledError,
     GenerationEndedError,
     GenerationFailedError,
+    InvalidArgumentError,
     NotFoundError,
     ReconnectEvent,
     Resource,
@@ -33,6 +36,7 @@ from avatar_creator.v1.generation_service_pb2 import (
     WatchGenerationsResponse,
 )
 from avatar_creator.v1.operations_service_pb2 import RetryNowResponse
+from avatar_creator.values import Generation as GenerationValue
 from tests.client.both_clients import Connector, FakeTime
 from tests.client.scripted_server import LOST, Failure, ScriptedServer, UntilClientLeaves
 
@@ -147,7 +151,7 @@ class TestWaiting:
 class TestHandle:
     def test_it_is_made_from_an_id_without_a_call(self, client: Any, server: ScriptedServer) -> None:
         handle = client.generations.handle("g1")
-        assert (handle.id, repr(handle)) == ("g1", "GenerationHandle(id='g1')")
+        assert (handle.id, repr(handle)) == ("g1", "GenerationHandle('g1')")
         with pytest.raises(ValueError, match=r"no state of generation g1 is known yet; call refresh\(\)"):
             handle.generation  # noqa: B018
         assert server.calls == []
@@ -156,7 +160,7 @@ class TestHandle:
         assert handle.refresh().revision == handle.generation.revision == 4
 
     def test_its_repr_has_the_state_that_it_has_seen(self, handle: Any) -> None:
-        assert repr(handle) == "GenerationHandle(id='g1', state=processing, progress=10 %)"
+        assert repr(handle) == "GenerationHandle('g1', 'processing')"
 
     def test_it_keeps_the_newest_state(self, handle: Any, server: ScriptedServer) -> None:
         server.script("WatchGeneration", [one(5), UntilClientLeaves()])
@@ -223,7 +227,7 @@ class TestGroup:
     def test_it_is_a_sequence_of_handles_in_the_order_of_the_seeds(self, group: Any) -> None:
         assert (len(group), group.id, group[2].id) == (3, "g1", "g3")
         assert [handle.id for handle in group] == ["g1", "g2", "g3"]
-        assert repr(group) == "GenerationGroup(id='g1', <3 generations>)"
+        assert repr(group) == "GenerationGroup('g1', <3 generations>)"
 
     def test_handles_come_in_the_order_in_which_their_generations_end(
         self, group: Any, server: ScriptedServer
@@ -357,6 +361,19 @@ class TestReconnecting:
     def test_an_async_function_is_refused(self, client: Any, server: ScriptedServer) -> None:
         async def learn(event: ReconnectEvent) -> None: ...
 
-        with pytest.raises(ValueError, match="on_reconnect must not be an async function"):
+        with pytest.raises(InvalidArgumentError, match="on_reconnect must not be an async function"):
             list(client.generations.watch("g1", on_reconnect=learn))
         assert server.calls == []
+
+
+def test_reprs_of_handles_fit_into_a_line_of_a_terminal() -> None:
+    id = "01a204c5-0000-7000-8000-000000000000"
+    states = [Generation(id=id, state=GenerationState.GENERATION_STATE_PROCESSING)] * 8
+    channel: Any = object()
+    client = AsyncAvatarCreator(channel=channel, token="a-token")
+    values = [GenerationValue.from_message(state) for state in states]
+    for held in (client.generations.handle(values[0]), AsyncGenerationGroup(client._connection, values)):
+        assert repr(held).startswith(type(held).__name__ + f"('{id}', ")
+        assert len(repr(held)) <= 80
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            pickle.dumps(held)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from google.type.date_pb2 import Date
 
-from avatar_creator import enums
+from avatar_creator import InvalidArgumentError, enums
 from avatar_creator.v1.attributes_pb2 import AgeRange, Gender, Style
 from avatar_creator.v1.avatar_pb2 import Avatar, SourceType
 from avatar_creator.v1.avatar_project_pb2 import AvatarProject
@@ -151,7 +151,7 @@ def test_times_are_sent_as_timestamps(client: Any, server: ScriptedServer) -> No
 
 
 def test_a_time_without_a_time_zone_is_an_error(client: Any) -> None:
-    with pytest.raises(ValueError, match="time zone"):
+    with pytest.raises(InvalidArgumentError, match="time zone"):
         client.generations.list(create_time_from=datetime(2026, 1, 2))
 
 

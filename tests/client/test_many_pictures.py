@@ -141,7 +141,7 @@ class TestUpload:
 
     def test_no_pictures_have_no_outcomes(self, client: Any) -> None:
         assert client.avatars.upload_many("p1", []) == ()
-        with pytest.raises(ValueError, match="concurrency must be 1 or more"):
+        with pytest.raises(InvalidArgumentError, match="concurrency must be 1 or more"):
             client.avatars.upload_many("p1", [], concurrency=0)
 
 
@@ -219,11 +219,21 @@ class TestDownload:
         sent = {call.request.variant for call in server.calls}
         assert sent == {getattr(ImageVariant, f"IMAGE_VARIANT_{variant.upper()}")}
 
+    def test_a_repeated_avatar_and_an_existing_file_are_no_problem(
+        self, client: Any, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        (tmp_path / "a1.png").write_bytes(b"older")
+        server.script("DownloadImage", *[download(b"1", "image/png")] * 2)
+        outcomes = client.avatars.download_many(["a1", "a1"], to=tmp_path)
+        assert [outcome.result for outcome in outcomes] == [tmp_path / "a1.png"] * 2
+        assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"1"]
+        assert client.avatars.download_many([], to=tmp_path / "new") == ()
+
     @pytest.mark.parametrize(
         ("use", "problem"),
         [
             (lambda c: c.avatars.download_many("a1"), "avatars must be a list"),
-            (lambda c: c.avatars.download_many([7]), "avatars must be an id or an Avatar"),
+            (lambda c: c.avatars.download_many([7]), r"avatars\[0\] must be an id or an Avatar"),
             (lambda c: c.avatars.download_many(["a1"], variant="big"), "variant must be one of"),
         ],
     )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import uuid
-from io import BytesIO
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO, StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2 as rpc_details
 from PIL import Image as Pillow
 
 from avatar_creator import DataLossError, InvalidArgumentError
@@ -28,6 +32,19 @@ ANSWER = UploadAvatarResponse(avatar=Avatar(id="a1"))
 
 def chunks_of(call: Any) -> list[bytes]:
     return [request.chunk for request in call.requests[1:]]
+
+
+def refused_fields(*fields: str) -> Failure:
+    """Return the failure with which the service refuses fields of a request."""
+    violations = [rpc_details.BadRequest.FieldViolation(field=each, description="is bad") for each in fields]
+    return Failure(
+        grpc.StatusCode.INVALID_ARGUMENT,
+        (
+            rpc_details.ErrorInfo(reason="INVALID_FIELD", domain="avatar-creator"),
+            rpc_details.BadRequest(field_violations=violations),
+        ),
+        "; ".join(f"{each}: is bad" for each in fields),
+    )
 
 
 class Pipe(BytesIO):
@@ -76,6 +93,87 @@ class TestUpload:
         assert [len(chunk) for chunk in chunks_of(call)] == CHUNKS
         assert b"".join(chunks_of(call)) == PICTURE
         assert progress == [(sum(CHUNKS[:n]), len(PICTURE)) for n in (1, 2, 3)]
+
+    @pytest.mark.parametrize(
+        ("file_name", "name"),
+        [
+            ("sarah.jpg", "sarah"),
+            ("Sarah.PNG", "Sarah"),
+            ("Dr. Sarah.jpeg", "Dr. Sarah"),
+            ("Sarah v1.2", "Sarah v1.2"),
+            (".webp", ".webp"),
+            ("Jose\u0301.jpg", "José"),
+            ("a\nb\x1b.jpg", "a b"),
+            ("x" * 200 + ".jpg", "x" * 120),
+        ],
+    )
+    @pytest.mark.parametrize("kind", ["path", "file", "image"])
+    def test_without_a_name_the_avatar_has_that_of_the_file(
+        self, kind: str, file_name: str, name: str, client: Any, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        path = tmp_path / file_name
+        Pillow.new("RGB", (2, 2)).save(path, "PNG")
+        server.script("UploadAvatar", [ANSWER])
+        with path.open("rb") as file, Pillow.open(path) as image:
+            client.avatars.upload("p1", {"path": str(path), "file": file, "image": image}[kind])
+        assert server.calls[0].requests[0].metadata.name == name
+
+    @pytest.mark.parametrize("kind", ["bytes", "memory", "pipe", "drawn"])
+    def test_a_picture_without_a_file_needs_a_name(
+        self, kind: str, client: Any, server: ScriptedServer
+    ) -> None:
+        reading, writing = os.pipe()
+        os.close(writing)
+        with open(reading, "rb") as pipe:  # noqa: PTH123 (a pipe has no path)
+            pictures = {
+                "bytes": b"picture",
+                "memory": BytesIO(b"picture"),
+                "pipe": pipe,
+                "drawn": Pillow.new("RGB", (2, 2)),
+            }
+            with pytest.raises(InvalidArgumentError, match="name must be given, because the picture has no"):
+                client.avatars.upload("p1", pictures[kind])
+        assert server.calls == []
+
+    @pytest.mark.parametrize(
+        ("picture", "problem"),
+        [
+            (b"", "picture has no bytes"),
+            (BytesIO(), "picture has no bytes"),
+            (StringIO("picture"), "picture must be a file in binary mode"),
+            (SimpleNamespace(read=lambda size: "text"), r"returns bytes when it is read \(got a text\)"),
+            (Pillow.new("RGB", (0, 0)), "picture cannot be converted to PNG"),
+            (SimpleNamespace(read=lambda size: None), r"returns bytes when it is read \(got None\)"),
+            (7, r"picture must be a path, bytes, an open file or an image of Pillow \(got an int\)"),
+        ],
+    )
+    def test_what_is_no_picture_is_named(
+        self, picture: Any, problem: str, client: Any, server: ScriptedServer
+    ) -> None:
+        server.script("UploadAvatar", [ANSWER])
+        with pytest.raises(InvalidArgumentError, match=problem) as error:
+            client.avatars.upload("p1", picture, name="Sarah")
+        assert [each.field for each in error.value.field_violations] == ["picture"]
+
+    def test_a_closed_file_is_refused(self, client: Any, server: ScriptedServer) -> None:
+        file = BytesIO(b"picture")
+        file.close()
+        with pytest.raises(InvalidArgumentError, match="picture is a closed file"):
+            client.avatars.upload("p1", file, name="Sarah")
+        assert server.calls == []
+
+    @pytest.mark.parametrize("kind", [bytearray, memoryview])
+    def test_other_kinds_of_bytes_are_sent(self, kind: Any, client: Any, server: ScriptedServer) -> None:
+        server.script("UploadAvatar", [ANSWER])
+        client.avatars.upload("p1", kind(b"picture"), name="Sarah")
+        assert chunks_of(server.calls[0]) == [b"picture"]
+
+    def test_an_error_of_the_service_names_the_argument(self, client: Any, server: ScriptedServer) -> None:
+        server.script("UploadAvatar", [refused_fields("chunk", "metadata.name", "metadata.persona.age")])
+        with pytest.raises(InvalidArgumentError) as error:
+            client.avatars.upload("p1", b"picture", name="Sarah")
+        assert [each.field for each in error.value.field_violations] == ["picture", "name", "persona.age"]
+        assert error.value.message == "picture: is bad; name: is bad; persona.age: is bad"
 
     def test_a_file_object_is_sent_from_its_position_and_stays_open(
         self, client: Any, server: ScriptedServer
@@ -189,7 +287,7 @@ class TestReference:
         for arguments in ({"priority": "later"}, {"reference": [PICTURE, 7]}):
             with pytest.raises(InvalidArgumentError):
                 client.generations.create("p1", "older", **{"reference": PICTURE} | arguments)
-        with pytest.raises(ValueError, match="1 or more"):
+        with pytest.raises(InvalidArgumentError, match="1 or more"):
             client.generations.create_variations("p1", "older", 0, reference=PICTURE)
         assert server.calls == []
 
@@ -198,6 +296,26 @@ class TestReference:
         with pytest.raises(FileNotFoundError, match="no such face"):
             client.generations.create("p1", "older", reference="no such face.jpg")
         assert server.received("CreateGeneration") == []
+
+    @pytest.mark.parametrize(
+        ("reference", "argument"), [(b"picture", "reference"), ([b"picture"], "reference[0]")]
+    )
+    def test_an_error_of_its_upload_names_the_reference(
+        self, reference: Any, argument: str, client: Any, server: ScriptedServer
+    ) -> None:
+        server.script("UploadAvatar", [refused_fields("chunk", "metadata.name")])
+        with pytest.raises(InvalidArgumentError) as error:
+            client.generations.create("p1", "a portrait", reference=reference)
+        assert [each.field for each in error.value.field_violations] == [argument, argument]
+        assert error.value.message == f"{argument}: is bad; {argument}: its name is bad"
+
+    def test_an_error_of_the_generation_names_its_arguments(
+        self, client: Any, server: ScriptedServer
+    ) -> None:
+        server.script("CreateGeneration", [refused_fields("options.width", "reference_avatar_ids", "prompt")])
+        with pytest.raises(InvalidArgumentError) as error:
+            client.generations.create("p1", "a portrait")
+        assert [each.field for each in error.value.field_violations] == ["width", "reference", "prompt"]
 
     def test_an_estimate_uploads_nothing(self, client: Any, server: ScriptedServer) -> None:
         with pytest.raises(InvalidArgumentError, match="an estimate uploads nothing"):
@@ -262,6 +380,43 @@ class TestDownload:
         with pytest.raises(OSError, match="a-folder"):
             client.avatars.download("a1", to=folder)
         assert list(tmp_path.iterdir()) == [folder]
+
+    def test_a_pipe_receives_the_picture_and_stays(
+        self, client: Any, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        server.script("DownloadImage", [metadata(PICTURE), *pieces(PICTURE)])
+        with ThreadPoolExecutor() as executor:
+            received = executor.submit(pipe.read_bytes)
+            assert client.avatars.download("a1", to=pipe) == pipe
+            assert received.result() == PICTURE
+        assert pipe.is_fifo()
+
+    def test_an_open_file_receives_the_picture_after_what_it_has(
+        self, client: Any, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        """`/dev/stdout` is a link to such a path."""
+        server.script("DownloadImage", [metadata(PICTURE), *pieces(PICTURE)])
+        with (tmp_path / "output").open("wb", buffering=0) as file:
+            file.write(b"before")
+            client.avatars.download("a1", to=f"/dev/fd/{file.fileno()}")
+        assert (tmp_path / "output").read_bytes() == b"before" + PICTURE
+
+    def test_a_link_stays_and_its_file_is_replaced(
+        self, client: Any, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        (tmp_path / "current.jpg").symlink_to("sarah.jpg")
+        server.script("DownloadImage", [metadata(PICTURE), *pieces(PICTURE)])
+        client.avatars.download("a1", to=tmp_path / "current.jpg")
+        assert (tmp_path / "current.jpg").is_symlink()
+        assert (tmp_path / "sarah.jpg").read_bytes() == PICTURE
+
+    def test_a_missing_folder_is_named(self, client: Any, server: ScriptedServer, tmp_path: Path) -> None:
+        server.script("DownloadImage", [metadata(PICTURE), *pieces(PICTURE)])
+        with pytest.raises(FileNotFoundError) as error:
+            client.avatars.download("a1", to=tmp_path / "missing" / "sarah.jpg")
+        assert error.value.filename == str(tmp_path / "missing" / "sarah.jpg")
 
     def test_an_interrupted_download_starts_again(self, client: Any, server: ScriptedServer) -> None:
         server.script(

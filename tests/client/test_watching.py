@@ -293,7 +293,7 @@ class TestSeveralGenerations:
     def test_only_one_of_targets_project_group_and_user_can_be_given(
         self, arguments: dict[str, Any], client: Any
     ) -> None:
-        with pytest.raises(ValueError, match="targets"):
+        with pytest.raises(InvalidArgumentError, match="targets"):
             client.generations.watch_many(**arguments)
 
     def test_one_id_is_no_list_of_targets(self, client: Any) -> None:
@@ -407,11 +407,11 @@ class TestProject:
         assert changed_since(server) == [25, 25, 30]
 
     def test_changed_since_does_not_work_with_targets_or_a_group(self, client: Any) -> None:
-        with pytest.raises(ValueError, match="targets or group_id"):
+        with pytest.raises(InvalidArgumentError, match="targets or group_id"):
             client.generations.watch_many(["g1"], changed_since=datetime.now(UTC))
-        with pytest.raises(ValueError, match="targets or group_id"):
+        with pytest.raises(InvalidArgumentError, match="targets or group_id"):
             client.generations.watch_many(group_id="g1", changed_since=datetime.now(UTC))
-        with pytest.raises(ValueError, match="time zone"):
+        with pytest.raises(InvalidArgumentError, match="time zone"):
             client.generations.watch_many(project="p1", changed_since=datetime(2026, 1, 1))
 
 

@@ -298,6 +298,7 @@ def secured(embedded: Deployment, tmp_path: Path) -> Deployment:
     embedded.settings |= {
         "LISTEN_ADDRESS": embedded.target,
         "METRICS_ADDRESS": f"127.0.0.1:{free_port()}",
+        "WEB_ADDRESS": embedded.web_target,
     }
     server = ServiceProcess("secured", "serve", settings=embedded.settings, directory=tmp_path)
     embedded.servers.append(server)
@@ -314,6 +315,7 @@ def test_the_ports_of_the_service_itself_are_no_problem(secured: Deployment) -> 
         "ok", f"{secured.target} is held by this service's own server, which is healthy", ""
     )
     assert found["metrics"].found.endswith("is held by this service's own server")
+    assert found["web"].found.endswith("is held by this service's own server")
     assert found["workers"].found == "one inside the `serve` process, which runs"
 
 
@@ -362,13 +364,40 @@ def test_a_server_that_holds_the_port_gets_no_token_that_it_can_use(
     assert "which is not healthy (" in check.found
 
 
-def test_a_service_that_runs_elsewhere_keeps_its_folder(embedded: Deployment) -> None:
+def test_the_running_server_of_a_folder_is_found_at_another_address(embedded: Deployment) -> None:
     embedded.start()
-    embedded.settings["LISTEN_ADDRESS"] = f"127.0.0.1:{free_port()}"
+    other = embedded.settings["LISTEN_ADDRESS"] = f"127.0.0.1:{free_port()}"
 
-    check = checks_of(embedded.run_command("doctor").stdout)["database"]
+    finished = embedded.run_command("doctor")
 
-    assert check.message == error_message(embedded.run_command("serve"))
+    found = checks_of(finished.stdout)
+    assert finished.returncode == 0, finished.stdout
+    assert found["address"].found == (
+        f"this service's own server runs on {embedded.target} instead of {other}, and is healthy"
+    )
+    assert found["database"].result == "ok"
+    # Only one service may run in the folder.
+    assert "another service runs on" in error_message(embedded.run_command("serve"))
+    assert embedded.servers[0].exit_code() is None
+
+    embedded.servers[0].kill()
+    assert checks_of(embedded.run_command("doctor").stdout)["address"].found == f"{other} is free"
+
+
+@pytest.mark.parametrize("kind", ["embedded", "distributed"])
+def test_a_schema_of_a_newer_version_is_a_warning(request: pytest.FixtureRequest, kind: str) -> None:
+    deployment: Deployment = request.getfixturevalue(kind)
+    deployment.start()
+    deployment.execute(
+        "INSERT INTO avatar_creator_migrations (name, applied) VALUES ('9999_from_the_future', %s)",
+        datetime.now(UTC),
+    )
+
+    check = checks_of(deployment.run_command("doctor").stdout)["database"]
+
+    assert check.result == "warning"
+    assert "schema of a newer version than this program (it has 9999_from_the_future" in check.found
+    assert "install here the version that made this schema" in check.fix
 
 
 # --json

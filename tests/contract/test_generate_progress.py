@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -17,6 +19,7 @@ from avatar_creator import AvatarCreator
 from tests.support.command_line import SMALL, CommandLine
 from tests.support.generations import LARGEST, final_state, row_of
 from tests.support.service import Deployment
+from tests.support.waiting import wait_until
 
 MARKUP = "[red]x[/]"
 """A prompt that rich would print in red."""
@@ -142,7 +145,9 @@ def test_an_interrupted_command_says_how_to_go_on(
 
     with command_line.start(*command) as process:
         assert process.stderr is not None
-        assert "words of the prompt that it knows: it read none" in process.stderr.readline()
+        assert (
+            "words of the prompt that it knows: it uses no word of this prompt" in process.stderr.readline()
+        )
         started = list(shared_client.generations.list())
         for generation in started:
             hold(generation.id)
@@ -169,6 +174,54 @@ def test_an_interrupted_command_says_how_to_go_on(
     }
     assert watching.returncode == 1
     assert "2 of 2 variations were not created" in causes
+
+
+def test_an_interruption_while_a_note_is_written_does_not_repeat_the_note(
+    command_line: CommandLine, shared_client: AvatarCreator, hold: Hold
+) -> None:
+    project = shared_client.projects.create("Spring")
+    command = ("generate", "a portrait", "--project", project.id, "--watch")
+    with (
+        full_pipe() as (reading_end, writing_end),
+        command_line.start(*command, stderr=writing_end) as process,
+    ):
+        os.close(writing_end)
+        wait_until(lambda: writes_to_stderr(process.pid), 20.0)
+        [started] = shared_client.generations.list()
+        hold(started.id)
+        process.send_signal(signal.SIGINT)
+        with open(reading_end, encoding="utf-8", closefd=False) as stream:
+            errors = stream.read().lstrip(FILLING)
+        process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    first, second = errors.splitlines()
+    assert "words of the prompt that it knows: it read none" in first
+    assert second.startswith(f"note: generation {started.id} goes on: ")
+
+
+FILLING = "."
+
+
+@contextmanager
+def full_pipe() -> Iterator[tuple[int, int]]:
+    """Open a pipe without room: a process that writes to it waits. The caller closes the writing end."""
+    reading_end, writing_end = os.pipe()
+    os.set_blocking(writing_end, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing_end, FILLING.encode() * 4096)
+    os.set_blocking(writing_end, True)
+    try:
+        yield reading_end, writing_end
+    finally:
+        os.close(reading_end)
+
+
+def writes_to_stderr(pid: int) -> bool:
+    """Return whether the main thread of a process is in a system call on its standard error."""
+    number, *arguments = Path(f"/proc/{pid}/syscall").read_text().split()
+    return number.isdigit() and int(arguments[0], 16) == 2
 
 
 def test_an_ended_generation_can_be_watched_and_not_cancelled(

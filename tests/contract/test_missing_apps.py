@@ -212,7 +212,7 @@ def draw_from_text(
         with pytest.raises(InvalidArgumentError) as refusal:
             client.generations.create(project_id, "a woman", strict=True, **small)
         assert refusal.value.reason == "OPTION_NOT_SUPPORTED"
-        assert [violation.field for violation in refusal.value.field_violations] == ["options.strict"]
+        assert [violation.field for violation in refusal.value.field_violations] == ["strict"]
         assert FALLBACK in str(refusal.value)
     else:
         client.generations.cancel(client.generations.create(project_id, "a woman", strict=True, **small).id)

@@ -135,7 +135,7 @@ def test_an_estimate_refuses_denied_words_and_does_not_ask_the_moderation_servic
     with pytest.raises(InvalidArgumentError) as refusal:
         avatars.generations.estimate(project_id, f"a {WORD}")
     assert refusal.value.reason == "PROMPT_REFUSED"
-    assert [violation.field for violation in refusal.value.field_violations] == ["generation.prompt"]
+    assert [violation.field for violation in refusal.value.field_violations] == ["prompt"]
     assert fake.requests == []
 
 

@@ -63,6 +63,11 @@ def test_an_operator_pauses_the_queue_and_changes_what_waits(
         assert "only one that waits" in olga.error("generations", "retry-now", created[1].id)
         [due] = olga.json("generations", "retry-now", created[0].id)
         assert due["stage"] == "queued"
+        started = olga.run("generations", "retry-now", created[0].id)
+        assert started.stderr == (
+            "note: the whole queue is paused, so no worker claims these generations before "
+            "`avatar-creator queue resume`\n"
+        )
 
         # A route of earlier settings, and a misspelled one.
         distributed.execute(
@@ -72,7 +77,16 @@ def test_an_operator_pauses_the_queue_and_changes_what_waits(
         assert "must be former or local" in olga.error("queue", "resume", "--route", "locall")
         assert len(olga.json("queue", "resume", "--route", "former")["pauses"]) == 1
         assert "must be local, or empty" in olga.error("queue", "resume", "--route", "former")
-        assert olga.json("queue", "resume")["pauses"] == []
+        again = olga.output("queue", "pause", "--note", "new model")
+        assert again == (
+            "No worker claims generations of the whole queue until "
+            f"`avatar-creator queue resume --target {olga.target}`; 0 that run go on.\n"
+        )
+        olga.output("queue", "pause", "--route", "local")
+        assert olga.output("queue", "resume", "--route", "local") == "Still paused: the whole queue.\n"
+        assert olga.output("queue", "resume") == "Workers claim all generations.\n"
+        repeated = olga.output("queue", "resume")
+        assert repeated == "The whole queue was not paused. Workers claim all generations.\n"
         for generation_id in (created[0].id, created[2].id, *retried["retry_ids"]):
             *_, last = sarah.generations.watch(generation_id)
             assert last.state == COMPLETED
@@ -85,15 +99,24 @@ def test_an_operator_drains_a_worker_and_limits_a_user(distributed: Deployment, 
     assert "draining" in olga.output("workers", "list")
     [ready] = distributed.workers
     wait_until(lambda: ready.events("worker_drained"))
-    assert "claims generations again" in olga.output("workers", "resume", worker["name"])
+    resumed = olga.output("workers", "resume", worker["name"])
+    assert resumed == f"Worker {worker['name']} claims generations again.\n"
+    repeated = olga.output("workers", "resume", worker["name"])
+    assert repeated == f"Worker {worker['name']} was not drained. It claims generations.\n"
     wait_until(lambda: ready.events("worker_resumed"))
     assert "NOT_FOUND" in olga.error("workers", "drain", "nobody").replace("RESOURCE_", "")
 
-    assert "5" in olga.output("limits", "set", "--user", "sarah", "--per-day", "5", "--spend-per-day", "2.5")
+    allowed = olga.output("limits", "set", "--user", "sarah", "--per-day", "5", "--spend-per-day", "2.5")
+    assert allowed == (
+        "sarah may start generations (50 at the same time, any number per minute, 5 per day) and spend "
+        "$2.50 per day.\n"
+    )
     limits = olga.json("limits", "get", "--user", "sarah")
     assert limits["own"]["spend_per_day_micros"] == 2_500_000
     assert (limits["effective"]["per_day"], limits["effective"]["concurrent"]) == (5, 50)
     assert olga.json("limits", "clear", "--user", "sarah")["own"]["per_day"] is None
+    cleared = olga.output("limits", "clear", "--user", "sarah")
+    assert cleared.startswith("sarah has the limits of the settings again, and may start generations (50 at")
     assert "at least one" in olga.error("limits", "set", "--user", "sarah")
     for dollars in ("nan", "inf", "0.0000001", "-1"):
         refused = olga.error("limits", "set", "--user", "sarah", "--spend-per-day", dollars)
@@ -101,6 +124,14 @@ def test_an_operator_drains_a_worker_and_limits_a_user(distributed: Deployment, 
     assert "--user" in olga.error("generations", "cancel")
     assert "not both" in olga.error("generations", "cancel", "some-id", "--user", "-")
     assert "must be PENDING or PROCESSING" in olga.error("generations", "cancel", "--state", "failed")
+    assert "a watch is of one user" in olga.error("generations", "watch", "--user", "-")
+    for given, advice in (
+        ("PROVIDER_TIMEOT", "did you mean PROVIDER_TIMEOUT?"),
+        ("TOKEN_EXPIRED", "INTERNAL"),
+    ):
+        usage = olga.run("generations", "list", "--reason", given)
+        assert usage.returncode == 2
+        assert advice in " ".join(usage.stderr.replace("│", " ").split())
     assert "must be pending" in olga.error("generations", "retry-now", "--state", "failed")
     logged = [entry["operation"] for entry in distributed.servers[0].events("operation_requested")]
     assert logged[:2] == ["ListWorkers", "DrainWorker"]
@@ -156,8 +187,12 @@ def test_everyone_lists_and_changes_their_own_generations_by_filter(
     )
     now = ("generations", "retry-now", "--user", "-")
     assert olga.json(*now, "--dry-run")["generation_ids"] == retried["retry_ids"]
-    started = olga.output(*now)
-    assert "Started 2 generations.\n" in started
+    started = olga.run(*now)
+    assert "Started 2 generations.\n" in started.stdout
+    assert started.stderr == (
+        "note: route local is paused, so no worker claims these generations before "
+        "`avatar-creator queue resume --route local`\n"
+    )
     assert olga.json(*now)["generation_count"] == 0
 
     watching = sarahs.start("generations", "watch", "--project", summer.id)
@@ -180,12 +215,25 @@ def test_an_operator_looks_at_the_live_screen(distributed: Deployment, olga: Com
         olga.output("queue", "pause", "--note", "new model")
         sarah.generations.create(project, "a man", width=SMALLEST, height=SMALLEST, priority="bulk")
 
+    now = datetime.now(UTC)
+    distributed.execute(
+        "INSERT INTO route_circuits (route, reason, message, failure_count, open_time, probe_time)"
+        " VALUES ('local', 'PROVIDER_CREDIT', '', 3, %s, %s)",
+        now - timedelta(hours=3),
+        now + timedelta(hours=4, minutes=30),
+    )
+    outage = "OUTAGE route local for 3h: PROVIDER_CREDIT, retry in 4h"
+
     look = olga.json("top")
+    [route] = look["queue"]["routes"]
+    assert (route["outage_reason"], route["outage_start_time"][:4]) == ("PROVIDER_CREDIT", f"{now:%Y}")
+    assert "route local, since 2" in olga.output("queue", "show")
     assert list(look) == ["time", "queue", "workers", "users", "price_today_micros"]
     assert [(user["user_id"], user["due_count"]) for user in look["users"]] == [("sarah", 1)]
     assert olga.output("top").startswith(f"{distributed.target}  ")
     live = olga.terminal_output("top", "--interval", "0.5", columns=80, prompt="q ends", typed="q")
-    for fact in ("running 0 of 2 slots", "price today $0.00", "PAUSED the whole queue", "new model", "sarah"):
+    pause = ("PAUSED the whole queue", "new model")
+    for fact in ("running 0 of 2 slots", "price today $0.00", *pause, outage, "sarah"):
         assert fact in live
     distributed.servers[0].kill()
     assert olga.error("top").startswith("cannot reach ")

@@ -80,7 +80,12 @@ async def test_five_per_minute_of_twenty_concurrent_calls_are_accepted(
         for error in refused:
             assert error.reason == "GENERATION_LIMIT"
             assert error.metadata == {"limit": "per_minute", "most": "5"}
-            assert [violation.subject for violation in error.quota_violations] == ["per_minute"]
+            [violation] = error.quota_violations
+            assert violation.subject == "per_minute"
+            assert violation.description == (
+                "the limit of generations started within a minute is 5, and this call would make it 6"
+            )
+            assert error.message.startswith(f"{violation.description}; try again in ")
             assert error.retry_after is not None
             assert 30 < error.retry_after <= 60
         stats = await studio.client.usage.stats()
@@ -131,6 +136,46 @@ async def test_each_variation_counts_and_all_or_none_are_created(deployment: Dep
         assert studio.count_generations() == 3
         more = await studio.client.generations.create_variations(studio.project_id, "a portrait", count=2)
         assert len(more) == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "name", "finding"),
+    [
+        (
+            {"GENERATION_LIMIT_CONCURRENT": "2"},
+            "concurrent",
+            "the limit of generations that wait or run at the same time is 2, and this call alone starts 3",
+        ),
+        (
+            {"GENERATION_LIMIT_PER_MINUTE": "2"},
+            "per_minute",
+            "the limit of generations started within a minute is 2, and this call alone starts 3",
+        ),
+        (
+            {"GENERATION_LIMIT_PER_DAY": "2"},
+            "per_day",
+            "the limit of generations started within 24 hours is 2, and this call alone starts 3",
+        ),
+        (
+            {"PROVIDER": "huggingface", "SPEND_LIMIT_PER_DAY": "0.1"},
+            "spend_per_day",
+            "the limit of spending within 24 hours is $0.1, and this call alone costs $0.105",
+        ),
+    ],
+)
+async def test_a_call_that_exceeds_a_limit_alone_does_not_say_when_to_retry(
+    deployment: Deployment, user: str, limits: dict[str, str], name: str, finding: str
+) -> None:
+    async with spender(deployment, user, **limits) as studio:
+        with pytest.raises(ResourceExhaustedError, match="waiting does not help") as refusal:
+            await studio.client.generations.create_variations(
+                studio.project_id, "a portrait", count=3, width=1024, height=1024
+            )
+
+        assert refusal.value.metadata["limit"] == name
+        assert [violation.description for violation in refusal.value.quota_violations] == [finding]
+        assert refusal.value.retry_after is None
+        assert studio.count_generations() == 0
 
 
 async def test_a_repeated_call_is_not_counted_again(deployment: Deployment, user: str) -> None:

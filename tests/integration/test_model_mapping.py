@@ -209,7 +209,9 @@ def test_without_a_list_all_apps_count_as_offered(
 
     [server] = embedded.servers
     server.wait_for_output("model_mapping_refused")
-    assert [event["problem"] for event in server.events("model_mapping_refused")] == [problem]
+    assert [event["problem"] for event in server.events("model_mapping_refused")] == [
+        f"the hub does not list the apps that the router offers: {problem}"
+    ]
     with embedded.client(user) as client:
         project = client.projects.create("No list")
         drawn = final_state(client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import threading
 import time
 import uuid
@@ -17,6 +18,7 @@ import peewee
 import psutil
 import psycopg2
 import pytest
+import uvloop
 from structlog.testing import capture_logs
 
 from avatar_creator_server.avatars.service import NewAvatar, insert_avatar
@@ -35,6 +37,7 @@ from avatar_creator_server.usage.records import UsageRecord
 from avatar_creator_server.usage.service import Usage, Use
 from tests.support.certificate import Certificate
 from tests.support.pgbouncer import PgBouncer
+from tests.support.proxy import Proxy
 from tests.support.round_trips import RoundTrips
 from tests.support.tls_proxy import tls_proxy
 from tests.support.waiting import wait_until
@@ -49,6 +52,16 @@ def execute(url: str, statement: str) -> None:
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
         connection.cursor().execute(statement)
+
+
+def sleeps(url: str) -> bool:
+    """Return whether a connection to the database runs `pg_sleep`."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event = 'PgSleep'"
+        )
+        return cursor.fetchone() != (0,)
 
 
 def by_key(number: int) -> Statement:
@@ -368,6 +381,60 @@ async def test_the_log_says_once_why_connections_were_lost(
 
     [lost] = [entry for entry in logs if entry["event"] == "database_connection_lost"]
     assert "terminating connection" in lost["error"]
+
+
+def notice(text: str) -> bytes:
+    """Return PostgreSQL's message of a warning. Source: PostgreSQL's manual, "Message Formats"."""
+    fields = b"".join(
+        kind + value.encode() + b"\0"
+        for kind, value in ((b"S", "WARNING"), (b"V", "WARNING"), (b"C", "57P02"), (b"M", text))
+    )
+    return b"N" + struct.pack("!i", 4 + len(fields) + 1) + fields + b"\0"
+
+
+CRASH = notice("terminating connection because of crash of another server process")
+
+each_loop = pytest.mark.parametrize("run", [uvloop.run, asyncio.run])
+"""uvloop reports an error of a socket once, and asyncio's event loop until the socket is closed."""
+
+
+@each_loop
+def test_a_read_fails_at_once_if_its_connection_is_reset_after_a_warning(
+    database_url: str, run: Callable[[Coroutine[Any, Any, None]], None]
+) -> None:
+    async def lose(proxy: Proxy) -> None:
+        database = Database(proxy.url, limits=ONE_CONNECTION)
+        await database.ping()
+        reading = asyncio.create_task(database.read(query(database, "SELECT pg_sleep(30)")))
+        await asyncio.to_thread(wait_until, lambda: sleeps(database_url))
+        proxy.reset_connections(CRASH)
+
+        with pytest.raises(UnavailableError, match="is unavailable"):
+            await asyncio.wait_for(reading, 10)
+        assert await database.read(query(database, "SELECT 1")) == [(1,)]
+        await database.close()
+
+    with closing(Proxy(database_url)) as proxy:
+        run(lose(proxy))
+
+
+@each_loop
+def test_a_connection_that_is_reset_after_a_warning_while_it_is_idle_costs_no_call(
+    database_url: str, run: Callable[[Coroutine[Any, Any, None]], None]
+) -> None:
+    async def lose(proxy: Proxy) -> None:
+        database = Database(proxy.url, limits=ONE_CONNECTION)
+        await database.read(query(database, "SELECT 1"))
+        # More than the driver reads at once.
+        proxy.reset_connections(CRASH * 500)
+        # A round trip of another connection, after which the event loop has seen the end of this one.
+        await database.ping()
+
+        assert await database.read(query(database, "SELECT 1")) == [(1,)]
+        await database.close()
+
+    with closing(Proxy(database_url)) as proxy:
+        run(lose(proxy))
 
 
 async def test_a_write_that_a_pooler_gives_no_session_has_no_free_connection(database_url: str) -> None:

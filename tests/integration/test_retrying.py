@@ -208,6 +208,31 @@ async def test_the_expected_time_follows_from_the_time_of_recent_generations(stu
     assert [generation.expected_seconds for generation in waiting] == [40, 40, 80, 80, 120]
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "changed"),
+    [
+        ("generation_attempts", "provider", "diffusers"),
+        ("generation_attempts", "route", "local-reference"),
+        ("generation_recipes", "recipe", '{"model": "another/model"}'),
+    ],
+)
+async def test_the_expected_time_does_not_follow_from_drawings_by_another_provider_route_or_model(
+    studio: Studio, table: str, column: str, changed: str
+) -> None:
+    provider = ScriptedProvider()
+    async with studio.service.working(provider):
+        done = await studio.create_generation()
+        (await provider.next_drawing()).succeed()
+        await studio.wait_for_end(done.id)
+        assert (await studio.client.generations.estimate(studio.project_id, "x")).seconds_p50 is not None
+
+        studio.service.deployment.execute(f"UPDATE {table} SET {column} = %s", changed)
+
+        estimate = await studio.client.generations.estimate(studio.project_id, "x")
+        assert (estimate.seconds_p50, estimate.expected_seconds) == (None, None)
+        assert (await studio.create_generation()).expected_seconds is None
+
+
 async def test_the_expected_time_of_a_retry_includes_its_delay(studio: Studio) -> None:
     provider = ScriptedProvider()
     async with studio.service.working(provider):

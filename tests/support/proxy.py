@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from urllib.parse import urlsplit, urlunsplit
 
@@ -53,6 +54,15 @@ class Proxy:
             for connection in list(self._connections):
                 connection.close()
 
+    def reset_connections(self, last_data: bytes) -> None:
+        """Send last data to the clients, and reset their connections before they can read it.
+
+        New connections work.
+        """
+        with self._lock:
+            for connection in list(self._connections):
+                connection.reset(last_data)
+
     def cut_commit_after(self, statement: bytes) -> None:
         """Cut the next connection that commits after a statement with this text.
 
@@ -101,6 +111,8 @@ class Proxy:
                     self.cuts += 1
                     break
                 sink.sendall(data)
+        if source is connection.client:
+            connection.client_read.set()
         if not connection.forgotten:
             connection.close()
 
@@ -121,6 +133,8 @@ class _Connection:
         self.forgotten = False
         self.marked = False
         self.cutting = False
+        self.client_read = threading.Event()
+        """Set when nothing more is read from the client."""
 
     def close(self) -> None:
         """Close both sides."""
@@ -128,3 +142,16 @@ class _Connection:
             with contextlib.suppress(OSError):
                 side.shutdown(socket.SHUT_RDWR)
             side.close()
+
+    def reset(self, last_data: bytes) -> None:
+        """Send last data to the client and reset its connection, and close the server's side."""
+        # Otherwise a thread that still reads would end the connection in an orderly way.
+        self.forgotten = True
+        # Without time to linger, `close` resets the connection.
+        self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.client.sendall(last_data)
+        self.client.shutdown(socket.SHUT_RD)
+        self.client.close()
+        # The kernel closes the connection when no thread reads from it.
+        self.client_read.wait()
+        self.close()

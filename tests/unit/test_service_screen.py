@@ -17,6 +17,7 @@ from avatar_creator import (
     Queue,
     QueueDepth,
     QueuePause,
+    QueueRoute,
     RunningAttempt,
     UserActivity,
     Worker,
@@ -87,6 +88,18 @@ def busy() -> Snapshot:
             depths=depths,
             running_count=8,
             abandoned_count=2,
+            routes=(
+                QueueRoute(
+                    name="fal-ai-reference",
+                    provider="huggingface",
+                    model="black-forest-labs/FLUX.1-Kontext-dev",
+                    draws_from_reference=True,
+                    draws_from_text=False,
+                    outage_start_time=ago(minutes=15),
+                    outage_reason=ErrorReason.PROVIDER_CREDENTIALS,
+                    outage_retry_time=NOW + timedelta(minutes=14),
+                ),
+            ),
             pauses=(QueuePause(route="fal-ai", pause_time=ago(minutes=9), paused_by="olga", note="outage"),),
             recent_failures=tuple(
                 FailureCount(reason=reason, generation_count=1_000 - number)
@@ -129,6 +142,7 @@ def test_a_busy_service_fits_the_terminal_and_no_number_is_cut(columns: int, lin
     for fact in (
         *("running 8 of 16 slots (8 drained)", "$12,345.6789", "PAUSED route fal-ai for 9m by olga: outage"),
         *("1,234,567", "1,234,569", "7,654", "5h", "987,654", "4,321", "no answer", "q ends"),
+        "OUTAGE route fal-ai-reference for 15m: PROVIDER_CREDENTIALS, retry in 14m",
         *("1,000 INVALID_FIELD", "2 workers lost", "2 generations abandoned"),
     ):
         assert fact in screen_text, fact

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -19,6 +21,8 @@ from tests.support.server_processes import processes_of
 from tests.support.service import Deployment, ServiceProcess
 from tests.support.waiting import wait_until
 from tests.support.web_calls import WebCalls, rpcs
+
+_CONNECTIONS = 5
 
 
 @pytest.fixture
@@ -101,16 +105,35 @@ def test_the_web_port_has_the_certificate_of_the_server(embedded: Deployment, tm
         path.write_bytes(content)
         embedded.settings[f"TLS_{name}_FILE"] = str(path)
     embedded.settings |= {"LISTEN_ADDRESS": embedded.target, "WEB_ADDRESS": embedded.web_target}
+    embedded.settings["CONNECTIONS"] = str(_CONNECTIONS)
     server = ServiceProcess("server-with-tls", "serve", settings=embedded.settings, directory=tmp_path)
     embedded.servers.append(server)
     server.wait_for_output("server_ready")
 
-    with httpx.Client(verify=str(tmp_path / "certificate.pem"), trust_env=False) as trusting:
+    trust = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
+    with httpx.Client(verify=trust, trust_env=False) as trusting:
         assert trusting.get(f"https://{embedded.web_target}/readyz").text == "ready\n"
         with pytest.raises(httpx.TransportError):
             trusting.get(f"http://{embedded.web_target}/readyz")
     check = checks_of(embedded.run_command("doctor").stdout)["web"]
     assert check.found == f"{embedded.web_target} is held by this service's own server"
+
+    # A connection counts also before its handshake.
+    host, _, port = embedded.web_target.rpartition(":")
+    with ExitStack() as stack:
+        for _ in range(_CONNECTIONS):
+            stack.enter_context(socket.create_connection((host, int(port)), 30))
+        one_more = stack.enter_context(socket.create_connection((host, int(port)), 30))
+        assert one_more.recv(1) == b""
+    with httpx.Client(verify=trust, trust_env=False) as trusting:
+        wait_until(lambda: _is_alive(trusting, f"https://{embedded.web_target}/healthz"), 30)
+
+
+def _is_alive(client: httpx.Client, url: str) -> bool:
+    try:
+        return client.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def test_every_process_of_a_server_serves_the_web_port(distributed: Deployment, user: str) -> None:

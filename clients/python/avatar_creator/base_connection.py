@@ -6,13 +6,14 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any, Self, TypeAlias
 
+from avatar_creator.arguments import Arguments
 from avatar_creator.errors import AvatarCreatorError, CallCancelledError
 from avatar_creator.hooks import Attempts, OnReconnect, ReconnectEvent
 from avatar_creator.options import CallOptions
 from avatar_creator.retries import CallRetries, Reconnects
 from avatar_creator.rpcs import Rpc
 from avatar_creator.tracing import trace_context
-from avatar_creator.watching import ResumePoint
+from avatar_creator.watching import WatchCall
 
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
 """Call metadata of an attempt: its authorization and the trace that it is a part of."""
@@ -34,6 +35,8 @@ class BaseConnection:
 
     def countdown(self, timeout: float | None) -> Callable[[], float | None]:
         """Return a function that returns how many of these seconds are left; None for no limit."""
+        with Arguments() as given:
+            timeout = given.seconds("timeout", timeout)
         if timeout is None:
             return lambda: None
         deadline = self._clock() + timeout
@@ -50,6 +53,8 @@ class BaseConnection:
         self, rpc: Rpc[Any], timeout: float | None, *, resendable: bool, renews_token: bool
     ) -> CallRetries:
         options = self._options
+        with Arguments() as given:
+            timeout = given.seconds("timeout", timeout)
         default = options.transfer_timeout if rpc.transfer else options.timeout
         return CallRetries(
             options.backoff,
@@ -61,15 +66,13 @@ class BaseConnection:
             renews_token=renews_token,
         )
 
-    def _reconnects(
-        self, resume: ResumePoint, *, timeout: float | None, reconnect_for: float, renews_token: bool
-    ) -> Reconnects:
+    def _reconnects(self, watch: WatchCall, *, renews_token: bool) -> Reconnects:
         return Reconnects(
             self._options.backoff,
             self._clock,
-            reconnect_for=reconnect_for,
-            timeout=timeout,
-            resource=resume.resource,
+            reconnect_for=watch.reconnect_for,
+            timeout=watch.timeout,
+            resource=watch.resume.resource,
             renews_token=renews_token,
         )
 

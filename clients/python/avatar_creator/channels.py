@@ -9,10 +9,14 @@ import grpc
 from grpc import aio
 
 import avatar_creator
+from avatar_creator.arguments import described
 from avatar_creator.proxies import Proxy, proxy_options
 
 KEEPALIVE = 30.0
 """Default seconds of silence after which a connection with a running call is pinged."""
+
+_LONGEST_KEEPALIVE = 86_400.0
+"""Longest keepalive, in seconds: gRPC keeps it in milliseconds, in 32 bits."""
 
 OPTIONS: list[tuple[str, Any]] = [
     # By default, gRPC refuses metadata of more than 8 KiB at random. Proxies may add some to error details.
@@ -86,16 +90,18 @@ def _keepalive_options(seconds: float | None) -> list[tuple[str, Any]]:
     """
     if seconds is None:
         return []
-    if not seconds > 0:
-        raise ValueError(f"keepalive must be a positive number of seconds (got {seconds:g})")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+        raise ValueError(f"keepalive must be a positive number of seconds (got {described(seconds)})")
     return [
-        ("grpc.keepalive_time_ms", max(1, round(seconds * 1000))),
+        ("grpc.keepalive_time_ms", max(1, round(min(seconds, _LONGEST_KEEPALIVE) * 1000))),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.max_pings_without_data", 0),
     ]
 
 
 def _credentials(tls: bool, root_certificates: bytes | None) -> grpc.ChannelCredentials | None:
+    if root_certificates is not None and not isinstance(root_certificates, bytes):
+        raise ValueError(f"root_certificates must be bytes (got {described(root_certificates)})")
     if tls:
         return grpc.ssl_channel_credentials(root_certificates)
     if root_certificates is not None:

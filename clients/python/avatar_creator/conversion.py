@@ -165,7 +165,7 @@ def _shortened(part: object, room: int) -> str:
         case bytes():
             return f"<{len(part):,} bytes>"
         case Word():
-            return part.name
+            return repr(part.value)
         case str():
             return _quoted(part, min(room, _TEXT_CHARACTERS))
         case Value():

@@ -58,10 +58,17 @@ class Word(StrEnum):
         if isinstance(value, str) and not isinstance(value, Word):
             with suppress(ValueError):
                 return cls(value)
+        from difflib import get_close_matches
+
         from avatar_creator.errors import FieldViolation, InvalidArgumentError
 
-        given = value if isinstance(value, str) else type(value).__name__
-        problem = f"must be one of {', '.join(cls)} (got {given})"
+        given = _shown(value) if isinstance(value, str) else type(value).__name__
+        if len(cls) > _LISTED_WORDS:
+            words = list(map(str, cls))
+            near = get_close_matches(given.upper(), words, 3) or words[:3]
+            problem = f"must be one of list({cls.__name__}), such as {', '.join(near)} (got {given})"
+        else:
+            problem = f"must be one of {', '.join(cls)} (got {given})"
         raise InvalidArgumentError(
             f"{argument} {problem}", field_violations=[FieldViolation(argument, problem)]
         )
@@ -97,6 +104,15 @@ class Word(StrEnum):
 
 
 _UNKNOWN = "UNKNOWN_"
+_SHOWN_CHARACTERS = 30
+_LISTED_WORDS = 30
+"""Number of words up to which an error lists all words of an enum."""
+
+
+def _shown(word: str) -> str:
+    """Return a wrong word for an error, short and without characters that control a terminal."""
+    short = word if len(word) <= _SHOWN_CHARACTERS else f"{word[:_SHOWN_CHARACTERS]}…"
+    return "".join(each if each.isprintable() else "�" for each in short)
 
 
 @cache

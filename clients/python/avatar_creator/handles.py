@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import NoReturn, TypeAlias
+from uuid import UUID
 
+from avatar_creator.arguments import Arguments, described, refused
 from avatar_creator.enums import GenerationState
 from avatar_creator.errors import GenerationCancelledError, GenerationFailedError, NotFoundError, Resource
 from avatar_creator.values import Generation
@@ -17,11 +19,15 @@ class BaseGenerationHandle:
 
     def __init__(self, generation: AnyGeneration) -> None:
         self._seen: Generation | None = None
-        if isinstance(generation, str):
-            self._id = generation
+        if isinstance(generation, str | UUID):
+            with Arguments() as given:
+                self._id = given.text("generation", str(generation))
+        elif isinstance(generation, BaseGenerationHandle):
+            self._id, self._seen = generation.id, generation._seen
+        elif isinstance(generation, Generation):
+            self._id, self._seen = generation.id, generation
         else:
-            self._id = generation.id
-            self._seen = generation._seen if isinstance(generation, BaseGenerationHandle) else generation
+            raise refused("generation", f"must be an id or a Generation (got {described(generation)})")
 
     @property
     def id(self) -> str:
@@ -52,10 +58,8 @@ class BaseGenerationHandle:
         return self._seen is not None and self._seen.ended
 
     def __repr__(self) -> str:
-        name = type(self).__name__
-        if self._seen is None:
-            return f"{name}(id={self._id!r})"
-        return f"{name}(id={self._id!r}, state={self._seen.state}, progress={self._seen.progress_percent} %)"
+        state = "" if self._seen is None else f", {self._seen.state.value!r}"
+        return f"{type(self).__name__}({self._id!r}{state})"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a handle holds a connection and cannot be pickled; pickle its `id` or `generation`")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from avatar_creator.arguments import Arguments, described
+from avatar_creator.errors import InvalidArgumentError
 from avatar_creator.hooks import OnRequest, OnResponse
 from avatar_creator.retries import Backoff
 from avatar_creator.rpcs import CALL_SECONDS, TRANSFER_SECONDS
-from avatar_creator.tokens import require_plain_function
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class CallOptions:
     """Options of every call of a client."""
 
     timeout: float = CALL_SECONDS
-    """Default seconds for all attempts of a call together."""
+    """Default seconds for all attempts of a call together; None becomes the default."""
     transfer_timeout: float = TRANSFER_SECONDS
     """Default seconds for all attempts of an upload or a download together."""
     retries: int | None = None
@@ -29,10 +30,19 @@ class CallOptions:
     """Function that sees each attempt after it has ended."""
 
     def __post_init__(self) -> None:
-        if self.retries is not None and self.retries < 0:
-            raise ValueError(f"retries must be 0 or more (got {self.retries})")
-        for name in ("on_request", "on_response"):
-            require_plain_function(getattr(self, name), name, "both clients call it without awaiting it")
+        try:
+            with Arguments() as given:
+                for name in ("timeout", "transfer_timeout"):
+                    seconds = given.seconds(name, getattr(self, name))
+                    default = CALL_SECONDS if name == "timeout" else TRANSFER_SECONDS
+                    object.__setattr__(self, name, default if seconds is None else seconds)
+                given.optional_whole("retries", self.retries, least=0)
+                if not isinstance(self.backoff, Backoff):
+                    given.refuse("backoff", f"must be a Backoff (got {described(self.backoff)})")
+                for name in ("on_request", "on_response"):
+                    given.function(name, getattr(self, name))
+        except InvalidArgumentError as error:
+            raise ValueError(error.message) from None
 
     def changed(self, **changes: Any) -> CallOptions:
         """Return the options with those changes that are not None."""

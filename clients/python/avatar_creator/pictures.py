@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import stat
+import unicodedata
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from io import BytesIO
+from io import BytesIO, TextIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+from avatar_creator.arguments import Arguments, described, refused
 from avatar_creator.errors import DataLossError
 from avatar_creator.v1.avatar_pb2 import Image
 from avatar_creator.v1.avatar_service_pb2 import (
@@ -28,6 +32,9 @@ _NAME_CHARACTERS = 120
 _MODES_OF_PNG = frozenset({"1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"})
 """Modes of Pillow that its PNG writer takes: https://pillow.readthedocs.io/en/stable/handbook/image-file-formats.html#png"""
 
+_SUFFIX_OF_PICTURE = re.compile(r"(?<=.)\.(jpe?g|jpe|jfif|png|webp)$", re.IGNORECASE)
+"""Suffix that is not a part of a name. Other dots may be: `Dr. Sarah`."""
+
 _SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
 """Suffix of a file with a picture of this media type."""
 
@@ -44,9 +51,12 @@ class PillowImage(Protocol):
     def save(self, fp: Any, format: str, /) -> None: ...
 
 
-Picture: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | PillowImage
+Picture: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | PillowImage
 """A picture to upload: the path of a file, its bytes, a file open for reading in binary mode, or an image of
 Pillow, which is sent as PNG."""
+
+_READ_TWICE = (str, os.PathLike, bytes, bytearray, memoryview, PillowImage)
+"""Types of pictures that can be read twice. A file object may be a pipe."""
 
 UploadProgress: TypeAlias = Callable[[int, int | None], None]
 """Function called with the bytes sent and the total bytes; None if a file object has no known size."""
@@ -55,34 +65,92 @@ UploadProgress: TypeAlias = Callable[[int, int | None], None]
 class PictureSource:
     """A picture to upload, from a path, bytes, a file object or an image of Pillow."""
 
-    def __init__(self, picture: Picture) -> None:
+    def __init__(self, picture: Picture, argument: str = "picture") -> None:
         self._picture = picture
-        self.resendable = isinstance(picture, str | os.PathLike | bytes | PillowImage)
-        """True if the picture can be read twice. A file object may be a pipe."""
+        self.argument = argument
+        """Argument that has the picture, for errors."""
+        self.resendable = isinstance(picture, _READ_TWICE)
+        """True if the picture can be read twice."""
+
+    def check(self) -> None:
+        """Check what can be checked without reading the picture.
+
+        Raises:
+            InvalidArgumentError: It is no picture, or a file that cannot be read as one.
+        """
+        picture = self._picture
+        if not is_picture(picture):
+            raise refused(
+                self.argument,
+                f"must be a path, bytes, an open file or an image of Pillow (got {described(picture)})",
+            )
+        if isinstance(picture, str | os.PathLike):
+            with Arguments() as given:
+                given.path(self.argument, picture)
+        elif isinstance(picture, TextIOBase):
+            raise refused(self.argument, 'must be a file in binary mode, as open(path, "rb") gives')
+        elif not self.resendable and getattr(picture, "closed", False) is True:
+            raise refused(self.argument, "is a closed file")
 
     @property
     def name(self) -> str:
         """Name of the picture's file without its folder and suffix; empty if it has no file."""
-        picture = self._picture
-        if not isinstance(picture, str | os.PathLike):
+        name: object = self._picture
+        if not isinstance(name, str | os.PathLike):
             # A file object has a name, and an image of Pillow the name of the file that it was read from.
-            picture = getattr(picture, "filename", None) or getattr(picture, "name", None) or ""
-        return Path(picture).stem[:_NAME_CHARACTERS].strip() if isinstance(picture, str | os.PathLike) else ""
+            name = getattr(name, "filename", None) or getattr(name, "name", None)
+        # The name of a pipe may be its number.
+        if not isinstance(name, str | bytes | os.PathLike):
+            return ""
+        # A name that is not UTF-8 has surrogates.
+        text = Path(os.fsdecode(name)).name.encode(errors="replace").decode()
+        if text.startswith("<") and text.endswith(">"):
+            return ""  # `<stdin>`
+        text = _SUFFIX_OF_PICTURE.sub("", unicodedata.normalize("NFC", text))
+        text = "".join(each if each.isprintable() else " " for each in text)
+        return text.strip()[:_NAME_CHARACTERS].strip()
 
     def open(self) -> AbstractContextManager[BinaryIO]:
         """Open the picture at its first byte. Leaving the context closes only a file that was opened here."""
-        if isinstance(self._picture, bytes):
+        if isinstance(self._picture, bytes | bytearray | memoryview):
             return BytesIO(self._picture)
         if isinstance(self._picture, str | os.PathLike):
             return Path(self._picture).open("rb")
         if isinstance(self._picture, PillowImage):
-            return BytesIO(_png(self._picture))
+            try:
+                return BytesIO(_png(self._picture))
+            except ValueError as error:  # an image without pixels, for example
+                raise refused(self.argument, f"cannot be converted to PNG: {error}") from error
         return nullcontext(self._picture)
+
+    def chunks(self, file: BinaryIO) -> Iterator[bytes]:
+        """Yield the rest of the file in chunks of `CHUNK_BYTES`.
+
+        Raises:
+            InvalidArgumentError: The file is empty, closed or not in binary mode.
+        """
+        empty = True
+        while True:
+            try:
+                chunk: object = file.read(CHUNK_BYTES)
+            except ValueError as error:
+                if isinstance(error, OSError):
+                    raise
+                raise refused(self.argument, "cannot be read, because its file is closed") from error
+            if not isinstance(chunk, bytes | bytearray | memoryview):
+                got = described(chunk)
+                raise refused(self.argument, f"must be a file that returns bytes when it is read (got {got})")
+            if not chunk:
+                break
+            empty = False
+            yield bytes(chunk)
+        if empty:
+            raise refused(self.argument, "has no bytes: it is empty, or was read to its end")
 
 
 def is_picture(given: object) -> bool:
     """Return whether an argument is a picture that can be uploaded."""
-    return isinstance(given, str | os.PathLike | bytes | PillowImage) or hasattr(given, "read")
+    return isinstance(given, _READ_TWICE) or hasattr(given, "read")
 
 
 def _png(image: PillowImage) -> bytes:
@@ -94,19 +162,16 @@ def _png(image: PillowImage) -> bytes:
 
 
 def total_bytes(file: BinaryIO) -> int | None:
-    """Return the number of bytes left to read; None if the file is not seekable."""
-    if not file.seekable():
+    """Return the number of bytes left to read; None if the file does not know."""
+    try:
+        if not file.seekable():
+            return None
+        position = file.seek(0, os.SEEK_CUR)
+        end = file.seek(0, os.SEEK_END)
+        file.seek(position)
+    except (AttributeError, ValueError):  # an object that only reads, or a closed file
         return None
-    position = file.seek(0, os.SEEK_CUR)
-    end = file.seek(0, os.SEEK_END)
-    file.seek(position)
     return end - position
-
-
-def chunks(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the rest of the file in chunks of `CHUNK_BYTES`."""
-    while chunk := file.read(CHUNK_BYTES):
-        yield chunk
 
 
 def upload_messages(
@@ -117,7 +182,7 @@ def upload_messages(
     with source.open() as file:
         total = total_bytes(file)
         sent = 0
-        for chunk in chunks(file):
+        for chunk in source.chunks(file):
             yield UploadAvatarRequest(chunk=chunk)
             sent += len(chunk)
             if on_progress is not None:
@@ -182,7 +247,17 @@ def make_folder(folder: Path) -> None:
 
 
 def save(data: bytes, path: Path) -> None:
-    """Write the file at `path`. An existing file is replaced only after all bytes are written."""
+    """Write the file at `path`. An existing file is replaced only after all bytes are written.
+
+    A device or a pipe, such as `/dev/stdout`, receives the bytes. It is not replaced. A link stays, and the
+    file that it points to is replaced.
+    """
+    if _is_stream(path):
+        # Opened to append: the output of a program may already be in a file at `/dev/stdout`.
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb") as stream:
+            stream.write(data)
+        return
+    path = Path(os.path.realpath(path))
     # Created by open() and not by tempfile, because tempfile ignores the umask and makes private files.
     # The temporary name leaves out the file's own name, which may already have the maximum length.
     unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
@@ -190,6 +265,20 @@ def save(data: bytes, path: Path) -> None:
         with unfinished.open("xb") as file:
             file.write(data)
         unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        # The caller does not know the temporary name.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def _is_stream(path: Path) -> bool:
+    """Return whether a path is a device, a pipe, or a file that is open, as `/dev/stdout` may be."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    opened = path.parent.name == "fd" or path.parent == Path("/dev")
+    return not stat.S_ISDIR(mode) and (opened or not stat.S_ISREG(mode))

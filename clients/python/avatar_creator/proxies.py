@@ -34,7 +34,8 @@ def proxy_options(target: str, proxy: Proxy, environment: Mapping[str, str]) -> 
     Raises:
         ValueError: `proxy` is not the URL of an HTTP proxy.
     """
-    if isinstance(proxy, str) and not _is_http_proxy(proxy):
+    # True is no URL, and only False means none.
+    if proxy is not None and proxy is not False and not (isinstance(proxy, str) and _is_http_proxy(proxy)):
         raise ValueError("proxy must be http://host:port, or False to connect directly")
     chosen = _proxy_of(environment) if proxy is None else proxy
     host, port = _host_and_port(target)

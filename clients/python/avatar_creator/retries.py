@@ -113,6 +113,21 @@ class CallRetries:
         """Return the seconds left for the next attempt."""
         return max(0.0, self._deadline - self._clock())
 
+    def seconds_to_send(self) -> float:
+        """Return the seconds for an attempt that is sent now.
+
+        Raises:
+            DeadlineExceededError: There are none left.
+        """
+        seconds = self.remaining()
+        if not seconds:
+            raise DeadlineExceededError(
+                "the timeout had passed before the call was sent, so the service has not seen it"
+                if not self._failures
+                else "the timeout had passed before the call was sent again"
+            )
+        return seconds
+
     def delay_after(self, error: AvatarCreatorError) -> float | None:
         """Return the seconds to wait before the next attempt; None if the caller must raise `error`."""
         if self._renews_token and error.reason == "TOKEN_EXPIRED" and self._token_expired is None:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from avatar_creator.arguments import described
+
 DEFAULT_TARGET = "127.0.0.1:50051"
 """Target without an argument and without the environment variable."""
 
@@ -54,6 +56,8 @@ def choose_target(
     if target is None:
         argument = TARGET_VARIABLE
         target = environment.get(TARGET_VARIABLE, "").strip() or DEFAULT_TARGET
+    if not isinstance(target, str):
+        raise ValueError(f"{argument} must be a text (got {described(target)})")
     try:
         return _parse(target.strip(), tls)
     except ValueError as error:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from inspect import iscoroutinefunction
 from typing import TypeVar
 
+from avatar_creator.arguments import described
 from avatar_creator.errors import UnauthenticatedError
 
 TOKEN_VARIABLE = "AVATAR_CREATOR_TOKEN"
@@ -24,8 +25,11 @@ def choose_token(token: _Function | str | None, environment: Mapping[str, str]) 
 
     Raises:
         UnauthenticatedError: There is neither; the reason is TOKEN_MISSING.
+        ValueError: The token is not a text and not a function.
     """
     if token is not None:
+        if not (isinstance(token, str) or callable(token)):
+            raise ValueError(f"token must be a text, or a function that returns one (got {described(token)})")
         return token
     if found := environment.get(TOKEN_VARIABLE, "").strip():
         return found
@@ -46,7 +50,7 @@ def require_plain_function(function: object, name: str, remedy: str) -> None:
         raise ValueError(f"{name} must not be an async function; {remedy}")
 
 
-def bearer(token: str) -> tuple[tuple[str, str], ...]:
+def bearer(token: object) -> tuple[tuple[str, str], ...]:
     """Return the call metadata that carries the token; empty for an empty token.
 
     Call metadata, because gRPC's call credentials work only with TLS. Blanks around the token, which a file
@@ -55,6 +59,8 @@ def bearer(token: str) -> tuple[tuple[str, str], ...]:
     Raises:
         ValueError: The token has characters that metadata cannot carry.
     """
+    if not isinstance(token, str):
+        raise ValueError(f"token must be a text, or a function that returns one (got {described(token)})")
     token = token.strip()
     if not token:
         return ()

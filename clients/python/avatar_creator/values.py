@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
+from avatar_creator.arguments import Arguments
 from avatar_creator.conversion import Value, usd
 from avatar_creator.enums import (
     AgeRange,
@@ -38,7 +39,6 @@ from avatar_creator.enums import (
     SourceType,
     Style,
     StyleWord,
-    Word,
     WorkerState,
 )
 
@@ -60,16 +60,9 @@ if TYPE_CHECKING:
     )
 
 
-_Word = TypeVar("_Word", bound=Word)
-
-
 def _set(value: object, **parts: object) -> None:
     for name, part in parts.items():
         object.__setattr__(value, name, part)
-
-
-def _word(kind: type[_Word], argument: str, given: object) -> _Word | None:
-    return None if given is None else kind.given(argument, given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -107,10 +100,10 @@ class PictureModeration(Value["avatar_pb2.PictureModeration"]):
 class PersonaFields(TypedDict, total=False):
     """Fields of a persona as a mapping, for arguments: `persona={"name": "Sarah", "age": 29}`."""
 
-    name: str
-    age: int
-    personality: Sequence[str]
-    background: str
+    name: str | None
+    age: int | None
+    personality: Sequence[str] | None
+    background: str | None
 
 
 @dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
@@ -132,18 +125,22 @@ class Persona(Value["persona_pb2.Persona"]):
         *,
         name: str | None = None,
         age: int | None = None,
-        personality: Iterable[str] = (),
+        personality: Iterable[str] | None = None,
         background: str | None = None,
     ) -> None:
-        if isinstance(personality, str):
-            raise TypeError("personality must be a list of traits, not one text")
-        _set(
-            self,
-            name=name or None,
-            age=age or None,
-            personality=tuple(personality),
-            background=background or None,
-        )
+        """Create a persona.
+
+        Raises:
+            InvalidArgumentError: A field has another type; the error names all such fields.
+        """
+        with Arguments() as given:
+            _set(
+                self,
+                name=given.text("name", name) or None,
+                age=given.whole("age", age) or None,
+                personality=tuple(given.texts("personality", personality)),
+                background=given.text("background", background) or None,
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -170,16 +167,16 @@ class PersonaExample(Value["persona_pb2.PersonaExample"]):
 class AttributesFields(TypedDict, total=False):
     """Fields of attributes as a mapping, for arguments: `attributes={"gender": "female"}`."""
 
-    gender: Gender | GenderWord
-    age_range: AgeRange | AgeRangeWord
-    ethnicity: str
-    body_type: BodyType | BodyTypeWord
-    hair_style: HairStyle | HairStyleWord
-    hair_color: HairColor | HairColorWord
-    eye_color: EyeColor | EyeColorWord
-    skin_tone: SkinTone | SkinToneWord
-    style: Style | StyleWord
-    headwear: Headwear | HeadwearWord
+    gender: Gender | GenderWord | None
+    age_range: AgeRange | AgeRangeWord | None
+    ethnicity: str | None
+    body_type: BodyType | BodyTypeWord | None
+    hair_style: HairStyle | HairStyleWord | None
+    hair_color: HairColor | HairColorWord | None
+    eye_color: EyeColor | EyeColorWord | None
+    skin_tone: SkinTone | SkinToneWord | None
+    style: Style | StyleWord | None
+    headwear: Headwear | HeadwearWord | None
 
 
 @dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
@@ -226,21 +223,22 @@ class Attributes(Value["attributes_pb2.Attributes"]):
         """Create attributes.
 
         Raises:
-            InvalidArgumentError: A word is not one of its enum.
+            InvalidArgumentError: A word is not one of its enum; the error names all such fields.
         """
-        _set(
-            self,
-            gender=_word(Gender, "gender", gender),
-            age_range=_word(AgeRange, "age_range", age_range),
-            ethnicity=ethnicity or None,
-            body_type=_word(BodyType, "body_type", body_type),
-            hair_style=_word(HairStyle, "hair_style", hair_style),
-            hair_color=_word(HairColor, "hair_color", hair_color),
-            eye_color=_word(EyeColor, "eye_color", eye_color),
-            skin_tone=_word(SkinTone, "skin_tone", skin_tone),
-            style=_word(Style, "style", style),
-            headwear=_word(Headwear, "headwear", headwear),
-        )
+        with Arguments() as given:
+            _set(
+                self,
+                gender=given.optional_word("gender", Gender, gender),
+                age_range=given.optional_word("age_range", AgeRange, age_range),
+                ethnicity=given.text("ethnicity", ethnicity) or None,
+                body_type=given.optional_word("body_type", BodyType, body_type),
+                hair_style=given.optional_word("hair_style", HairStyle, hair_style),
+                hair_color=given.optional_word("hair_color", HairColor, hair_color),
+                eye_color=given.optional_word("eye_color", EyeColor, eye_color),
+                skin_tone=given.optional_word("skin_tone", SkinTone, skin_tone),
+                style=given.optional_word("style", Style, style),
+                headwear=given.optional_word("headwear", Headwear, headwear),
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -663,9 +661,9 @@ class Generation(Value["generation_pb2.Generation"]):
     not fail because of that."""
     expected_seconds: int | None
     """Estimated number of seconds until the generation ends, from its queue position and the duration of
-    recent ones. Set only while PENDING, in the same responses and messages as `queue_position`. None if no
-    generation has completed yet, while no worker is alive, and while an operator has paused the queue or a
-    route: `warnings` says so."""
+    recent ones. Set only while PENDING, in the same responses and messages as `queue_position`. None until a
+    generation has completed on the same route with the same provider and model, while no worker is alive, and
+    while an operator has paused the queue or a route: `warnings` says so."""
     app_id: str | None
     """Id of the app that the token named when the generation was created. None if it named none. The cost of
     the generation counts for this app."""
@@ -771,15 +769,15 @@ class Estimate(Value["generation_service_pb2.EstimateGenerationResponse"]):
     """Price of one attempt for each variation, summed, in millionths of a US dollar, by the operator's price
     list."""
     seconds_p50: float | None
-    """Median duration of recent generations on this route, in seconds from claim to end. None if none has
-    completed on it."""
+    """Median duration of recent generations on this route with its provider and model of today, in seconds
+    from claim to end. None if none has completed."""
     seconds_p90: float | None
-    """Duration that nine of ten recent generations on this route did not exceed, in seconds from claim to
-    end. None if none has completed on it."""
+    """Duration that nine of ten of them did not exceed, in seconds from claim to end. None if none has
+    completed."""
     expected_seconds: int | None
     """Estimated number of seconds until all variations would end if they were created now, from the length of
-    the queue. None if no generation has completed yet, while no worker is alive, and while an operator has
-    paused the queue or a route: `warnings` says so."""
+    the queue. None if `seconds_p50` is, while no worker is alive, and while an operator has paused the queue
+    or a route: `warnings` says so."""
     warnings: tuple[str, ...]
     """Sentences that `Generation.warnings` would have."""
 
@@ -997,6 +995,13 @@ class QueueRoute(Value["operations_pb2.QueueRoute"]):
     """True if the generations with a reference take this route."""
     draws_from_text: bool
     """True if the generations without a reference take this route."""
+    outage_start_time: datetime | None
+    """Time since which the provider refuses the service on this route: no worker sends it a request. None
+    without an outage. The next two fields are about the outage too."""
+    outage_reason: ErrorReason | None
+    """Reason of the last refusal."""
+    outage_retry_time: datetime | None
+    """Time from which one attempt may use the route again. If it succeeds, the outage has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

@@ -6,20 +6,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from avatar_creator import rpcs
 from avatar_creator._requests import generations as requests
-from avatar_creator._requests.fields import id_of, ids_of, timestamp
+from avatar_creator._requests.fields import LARGEST_INT64, RequestArguments
 from avatar_creator.enums import GenerationState
 from avatar_creator.errors import Resource, UnavailableError
 from avatar_creator.handles import AnyGeneration
+from avatar_creator.hooks import OnReconnect
 from avatar_creator.rpcs import Rpc
 from avatar_creator.v1.generation_pb2 import Generation as GenerationMessage
 from avatar_creator.values import Generation, Project
+
+RECONNECT_SECONDS = 60.0
+"""Default seconds without a connection after which a watch fails."""
 
 _ENDED = frozenset(
     state.number for state in (GenerationState.COMPLETED, GenerationState.FAILED, GenerationState.CANCELLED)
@@ -132,14 +136,15 @@ class EndlessWatch(ResumePoint):
         self,
         request: Callable[[Timestamp | None], Message],
         resource: Resource | None,
-        changed_since: datetime | None,
+        changed_since: Timestamp | None,
         started: datetime,
     ) -> None:
         super().__init__({})
         self.resource = resource
         self._request_since = request
-        self._changed_since = timestamp(changed_since)
-        self._started = timestamp(started)
+        self._changed_since = changed_since
+        self._started = Timestamp()
+        self._started.FromDatetime(started)
         self._requested = False
         self._newest: Timestamp | None = None
 
@@ -159,51 +164,122 @@ class EndlessWatch(ResumePoint):
         return False
 
 
-def one_generation(generation: AnyGeneration, known_revision: int) -> ResumePoint:
-    """Return the start of a watch on one generation."""
-    return OneGeneration(id_of("generation", Generation, generation), known_revision)
+class WatchCall(NamedTuple):
+    """A watch, as it was asked for."""
+
+    resume: ResumePoint
+    timeout: float | None
+    """Seconds for the whole watch; None for no limit."""
+    reconnect_for: float
+    """Seconds without a connection after which the watch fails."""
+    on_reconnect: OnReconnect | None
+    """Function that receives an event each time the connection is lost."""
 
 
-def resume_point(
+def watch_one(
+    generation: AnyGeneration,
+    known_revision: int | None,
+    timeout: float | None,
+    reconnect_for: float | None,
+    on_reconnect: OnReconnect | None,
+) -> WatchCall:
+    """Return the watch of one generation."""
+    with RequestArguments() as given:
+        generation_id = given.id("generation", Generation, generation)
+        revision = given.whole("known_revision", known_revision, most=LARGEST_INT64)
+        options = _options(given, timeout, reconnect_for, on_reconnect)
+    return WatchCall(OneGeneration(generation_id, revision), *options)
+
+
+def watch_ids(
+    ids: Iterable[str],
+    timeout: float | None,
+    reconnect_for: float | None,
+    on_reconnect: OnReconnect | None,
+) -> WatchCall:
+    """Return the watch of the generations with these ids."""
+    with RequestArguments() as given:
+        options = _options(given, timeout, reconnect_for, on_reconnect)
+    return WatchCall(SeveralGenerations(dict.fromkeys(ids, 0)), *options)
+
+
+def watch_several(
     targets: Iterable[AnyGeneration] | Mapping[str, int] | None,
-    project: Project | str,
-    group_id: str,
-    user_id: str,
+    project: Project | str | None,
+    group_id: str | None,
+    user_id: str | None,
     changed_since: datetime | None,
     started: datetime,
-) -> ResumePoint:
-    """Return the start of a watch on several generations.
+    timeout: float | None,
+    reconnect_for: float | None,
+    on_reconnect: OnReconnect | None,
+) -> WatchCall:
+    """Return the watch of several generations: targets, a project, a group, or those of a user.
 
     Args:
         targets: Generations, handles or ids, or a mapping of ids to the highest revisions seen; or None.
-        project: The project to watch, or its id; empty for none.
-        group_id: The group of variations to watch; empty for none.
-        user_id: The user to watch; empty for the caller, if none of the other three is given.
+        project: The project to watch, or its id.
+        group_id: The group of variations to watch.
+        user_id: The user to watch; None for the caller, if none of the other three is given.
         changed_since: Time from which changes in the project or of the user are new; None for only unfinished
             generations.
         started: The current time.
+        timeout: Seconds for the whole watch.
+        reconnect_for: Seconds without a connection after which the watch fails.
+        on_reconnect: Function that receives an event each time the connection is lost.
 
     Raises:
-        ValueError: The arguments name more than one of targets, project, group and user, or `changed_since`
-            has no time zone or comes with targets or a group.
+        InvalidArgumentError: The arguments name more than one of targets, project, group and user, or
+            `changed_since` has no time zone or comes with targets or a group.
     """
-    if [targets is not None, bool(project), bool(group_id), bool(user_id)].count(True) > 1:
-        raise ValueError("give only one of targets, project, group_id and user_id")
-    if project:
-        project_id = id_of("project", Project, project)
+    with RequestArguments() as given:
+        project_id = given.optional_id("project", Project, project)
+        group_id, user_id = given.text("group_id", group_id), given.text("user_id", user_id)
+        revisions = _revisions(given, targets)
+        since = given.time("changed_since", changed_since)
+        named = {"targets": targets is not None, "project": project, "group_id": group_id, "user_id": user_id}
+        selectors = [name for name, selector in named.items() if selector]
+        if len(selectors) > 1:
+            for name in selectors:
+                given.refuse(name, "must be the only one of targets, project, group_id and user_id")
+        elif since is not None and selectors in (["targets"], ["group_id"]):
+            given.refuse(
+                "changed_since",
+                "does not work with targets or group_id; give targets as a mapping of ids to revisions",
+            )
+        options = _options(given, timeout, reconnect_for, on_reconnect)
+    resume: ResumePoint
+    if project_id:
         watch = partial(requests.watch_project, project_id)
-        return EndlessWatch(watch, Resource("project", project_id), changed_since, started)
-    if targets is None and not group_id:
-        return EndlessWatch(partial(requests.watch_all, user_id), None, changed_since, started)
-    if changed_since is not None:
-        raise ValueError(
-            "changed_since does not work with targets or group_id; give a mapping of ids to revisions"
-        )
+        resume = EndlessWatch(watch, Resource("project", project_id), since, started)
+    elif group_id:
+        resume = WholeGroup(group_id)
+    elif revisions is not None:
+        resume = SeveralGenerations(revisions)
+    else:
+        resume = EndlessWatch(partial(requests.watch_all, user_id), None, since, started)
+    return WatchCall(resume, *options)
+
+
+def _revisions(
+    given: RequestArguments, targets: Iterable[AnyGeneration] | Mapping[str, int] | None
+) -> dict[str, int] | None:
     if targets is None:
-        return WholeGroup(group_id)
+        return None
     if isinstance(targets, Mapping):
-        return SeveralGenerations(targets)
-    return SeveralGenerations(dict.fromkeys(ids_of("targets", Generation, targets), 0))
+        return {
+            given.id("targets", Generation, id): given.whole(f"targets[{id}]", revision, most=LARGEST_INT64)
+            for id, revision in targets.items()
+        }
+    return dict.fromkeys(given.ids("targets", Generation, targets), 0)
+
+
+def _options(
+    given: RequestArguments, timeout: object, reconnect_for: object, on_reconnect: OnReconnect | None
+) -> tuple[float | None, float, OnReconnect | None]:
+    given.function("on_reconnect", on_reconnect)
+    seconds = given.seconds("reconnect_for", reconnect_for)
+    return given.seconds("timeout", timeout), RECONNECT_SECONDS if seconds is None else seconds, on_reconnect
 
 
 def stream_ended_early() -> UnavailableError:

@@ -12,6 +12,7 @@ from contextlib import (
     nullcontext,
     suppress,
 )
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -33,6 +34,7 @@ from avatar_creator.v1 import (
     usage_service_pb2,
     usage_service_pb2_grpc,
 )
+from avatar_creator_server.addresses import parse_address
 from avatar_creator_server.api.access_log import AccessLog
 from avatar_creator_server.api.authentication import Authentication
 from avatar_creator_server.api.backlog import Backlog
@@ -64,10 +66,10 @@ from avatar_creator_server.operations.server_process import ServerProcess
 from avatar_creator_server.operations.start_up import SERVER_CHECKS, StartUp, StartUpCheck, require_all
 from avatar_creator_server.settings import Settings, SettingsError, system_reason
 from avatar_creator_server.shared.memory import MemoryReturn, collect_less_often
-from avatar_creator_server.web.door import DoorParts, WebDoor
 
 if TYPE_CHECKING:
     from avatar_creator_server.web.calls import WebCalls
+    from avatar_creator_server.web.door import WebDoor
     from avatar_creator_tasks.worker import Worker
 
 log = structlog.get_logger()
@@ -168,16 +170,7 @@ class AvatarServer:
         self._server.add_generic_rpc_handlers((handlers,))
         self._port = self._listen(settings)
         self._listen_for_probes()
-        self._web = WebDoor.open(
-            DoorParts(
-                core,
-                lambda: self._load_web_calls(handlers),
-                self._transfers,
-                is_ready=lambda: self._health.is_serving,
-                connections=connections,
-                shares_port=shares_port,
-            )
-        )
+        self._web = self._open_web_port(handlers, connections, shares_port=shares_port)
         # Without a port of its own, a server may still know that of others.
         core.picture_links.serve_at(settings.public_url(self._web.port if self._web else None))
 
@@ -243,6 +236,22 @@ class AvatarServer:
             ReflectionService((*SERVICE_NAMES, health_name, *REFLECTION_NAMES)).add_to_server(server)
         handlers.require_all()
         return handlers
+
+    def _open_web_port(self, handlers: Handlers, connections: int, *, shares_port: bool) -> WebDoor | None:
+        if not self._core.settings.web_listen_address:
+            return None
+        # Its libraries are not part of the memory of a server without a web port.
+        from avatar_creator_server.web.door import DoorParts, WebDoor
+
+        parts = DoorParts(
+            self._core,
+            lambda: self._load_web_calls(handlers),
+            self._transfers,
+            is_ready=lambda: self._health.is_serving,
+            connections=connections,
+            shares_port=shares_port,
+        )
+        return WebDoor.open(parts)
 
     def _load_web_calls(self, handlers: Handlers) -> WebCalls:
         # Its libraries are not part of the memory of a server that no browser calls.
@@ -338,8 +347,9 @@ async def running(
         await require_all(start, start_up_checks(settings))
         core = start.core
         core.files.create_folder()
+        write_address: Callable[[str], None] | None = None
         if start.database_file is not None:
-            stack.enter_context(locked(start.database_file))
+            write_address = stack.enter_context(locked(start.database_file))
             core.ensure_schema()
             await core.leases.expire_all()
             await core.workers.remove_all()
@@ -354,6 +364,8 @@ async def running(
             raise StoppedAtStartError
         await server.start()
         stack.push_async_callback(server.stop)
+        if write_address is not None:
+            write_address(str(replace(parse_address(settings.listen_address), port=server.port)))
         yield server
 
 

@@ -83,6 +83,6 @@ def _service_error_message(error: AvatarCreatorError) -> str:
     parts = [error.message, *(violation for violation in violations if violation not in error.message)]
     if error.reason == "ROLE_REQUIRED":
         parts.append("create one with `avatar-creator token --user USER_ID --role ops`")
-    if error.retry_after:
+    if error.retry_after and "try again in" not in error.message:
         parts.append(f"try again in {error.retry_after:.0f} s")
     return f"{kind}: {'; '.join(parts)}"

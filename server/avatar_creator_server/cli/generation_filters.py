@@ -12,6 +12,28 @@ from avatar_creator_server.cli.option_groups import OptionGroup
 from avatar_creator_server.cli.options import OlderThan, ago
 from avatar_creator_server.cli.words import word_option
 
+FAILURE_REASONS = (
+    ErrorReason.STORAGE_UNAVAILABLE,
+    ErrorReason.INTERNAL,
+    ErrorReason.PROVIDER_UNAVAILABLE,
+    ErrorReason.PROVIDER_REJECTED,
+    ErrorReason.WORKER_LOST,
+    ErrorReason.MODERATION_UNAVAILABLE,
+    ErrorReason.OPTION_NOT_SUPPORTED,
+    ErrorReason.PROVIDER_CREDENTIALS,
+    ErrorReason.PROVIDER_CREDIT,
+    ErrorReason.PROVIDER_CONTENT_REFUSED,
+    ErrorReason.PROVIDER_NSFW,
+    ErrorReason.PROVIDER_OVERLOADED,
+    ErrorReason.PROVIDER_TIMEOUT,
+    ErrorReason.PROVIDER_BAD_ANSWER,
+    ErrorReason.PROVIDER_GONE,
+    ErrorReason.REFERENCE_GONE,
+    ErrorReason.IMAGE_TOO_EXPENSIVE,
+    ErrorReason.OVERLOADED,
+)
+"""Reasons with which an attempt at a generation can fail. The other reasons are errors of calls."""
+
 _REPEAT = "Repeat it for several."
 
 
@@ -36,6 +58,7 @@ class GenerationFilters(OptionGroup):
         list[str] | None,
         word_option(
             ErrorReason,
+            words=FAILURE_REASONS,
             metavar="REASON",
             help=f"Only this reason of the last failure, such as PROVIDER_TIMEOUT. {_REPEAT}",
             show_default=False,

@@ -1,4 +1,4 @@
-"""The server that has the address of the settings: whether it is this service's own, and healthy."""
+"""The server that has an address: whether it is this service's own, and healthy."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ _EXPIRED_SECONDS = 86_400
 """Time since the token's end: longer than any difference of clocks that a server allows."""
 
 
-async def ask_own_server(settings: Settings) -> bool:
-    """Return whether the server at LISTEN_ADDRESS is this service's own: it has our secret.
+async def ask_own_server(settings: Settings, address: str) -> bool:
+    """Return whether the server at an address is this service's own: it has our secret.
 
     Raises:
         SettingsError: It is, but it is not healthy; or it has another certificate than the settings.
     """
-    return await asyncio.to_thread(_ask, settings)
+    return await asyncio.to_thread(_ask, settings, address)
 
 
-def _ask(settings: Settings) -> bool:
+def _ask(settings: Settings, address: str) -> bool:
     if settings.existing_secret() is None:
         return False
     # Any server may hold the port, so its token is of no use. A server of this service checks the signature
     # first, and then says that the token has expired.
     token = mint_token(settings, _USER, -_EXPIRED_SECONDS)
     try:
-        channel = _connect(settings)
+        channel = _connect(settings, address)
     except ssl.SSLCertVerificationError as error:
         raise SettingsError(
-            f"LISTEN_ADDRESS {settings.listen_address} is held by a server with another certificate than "
+            f"{address} is held by a server with another certificate than "
             "TLS_CERTIFICATE_FILE: restart that server if it is this service's own, or set another port"
         ) from error
     except OSError:  # also that it has no TLS
@@ -61,30 +61,29 @@ def _ask(settings: Settings) -> bool:
         except AvatarCreatorError as error:
             if not error.reason:  # not an error of a service like this one
                 return False
-            raise _not_healthy(settings, error.message) from error
+            raise _not_healthy(address, error.message) from error
         try:
             status = HealthStub(channel).Check(HealthCheckRequest(), timeout=_ANSWER_SECONDS).status
         except grpc.RpcError as error:
-            raise _not_healthy(settings, from_rpc_error(error).message) from error
+            raise _not_healthy(address, from_rpc_error(error).message) from error
     if status != HealthCheckResponse.SERVING:
-        raise _not_healthy(settings, "its health is NOT_SERVING")
+        raise _not_healthy(address, "its health is NOT_SERVING")
     return True
 
 
-def _not_healthy(settings: Settings, cause: str) -> SettingsError:
+def _not_healthy(address: str, cause: str) -> SettingsError:
     return SettingsError(
-        f"LISTEN_ADDRESS {settings.listen_address} is held by this service's own server, which is not "
-        f"healthy ({cause}): look in its log"
+        f"{address} is held by this service's own server, which is not healthy ({cause}): look in its log"
     )
 
 
-def _connect(settings: Settings) -> grpc.Channel:
+def _connect(settings: Settings, address: str) -> grpc.Channel:
     """Return a channel to the server, which must have the certificate of the settings.
 
     Raises:
         OSError: It does not answer with that certificate.
     """
-    target = reachable(settings.listen_address)
+    target = reachable(address)
     options = [*OPTIONS, ("grpc.enable_http_proxy", 0)]
     if settings.tls_certificate_file is None:
         return grpc.insecure_channel(target, options)

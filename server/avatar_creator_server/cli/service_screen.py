@@ -48,7 +48,7 @@ def screen(
     if problem:
         above.append(_line(problem, style="bold red"))
     above.append(_totals(shown))
-    above += [*_warnings(shown), *_pauses(shown)]
+    above += [*_warnings(shown), *_outages(shown), *_pauses(shown)]
     failures = _failures(shown.queue)
     rest = None
     if console is not None:
@@ -87,6 +87,18 @@ def _warnings(shown: Snapshot) -> list[RenderableType]:
         f"{abandoned:,} generation{'' if abandoned == 1 else 's'} abandoned" if abandoned else "",
     ]
     return [_line(", ".join(filter(None, warnings)), style="bold red")] if any(warnings) else []
+
+
+def _outages(shown: Snapshot) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for route in shown.queue.routes:
+        if route.outage_start_time is None or route.outage_retry_time is None:
+            continue
+        since = age(route.outage_start_time, shown.time)
+        left = age(shown.time, route.outage_retry_time)
+        sentence = f"OUTAGE route {route.name} for {since}: {route.outage_reason}, retry in {left}"
+        lines.append(_line(sentence, style="bold red"))
+    return lines
 
 
 def _pauses(shown: Snapshot) -> list[RenderableType]:

@@ -62,10 +62,19 @@ class Session:
     """Options of a command that connects to the same server, with a leading blank; empty for the default."""
     as_json: bool
     """True if a program reads standard output: only the result is printed there, as JSON."""
-    output: Console
-    """Standard output."""
-    notes: Console
-    """Standard error."""
+
+    # A console keeps what it prints until the write has returned. Ctrl-C can arrive before that, and the
+    # console would print the same again with its next text. So each text has a console of its own.
+
+    @property
+    def output(self) -> Console:
+        """A new console for standard output."""
+        return _console(sys.stdout.isatty())
+
+    @property
+    def notes(self) -> Console:
+        """A new console for standard error."""
+        return _console(sys.stderr.isatty(), stderr=True)
 
     @property
     def shows_progress(self) -> bool:
@@ -78,14 +87,15 @@ class Session:
             typer.echo(json.dumps(_document(result), indent=2))
             return
         rendered = render(result)
+        output = self.output
         if isinstance(rendered, str):
             self.print_sentence(rendered)
-        elif self.output.is_terminal:
+        elif output.is_terminal:
             # In a terminal too narrow even for the ids, wrapped lines are better than shortened ids.
-            self.output.print(rendered, crop=False)
+            output.print(rendered, crop=False)
         else:
-            with self.output.capture() as captured:
-                self.output.print(rendered, crop=False)
+            with output.capture() as captured:
+                output.print(rendered, crop=False)
             # Without the blanks that fill a table's last column.
             for line in captured.get().splitlines():
                 typer.echo(line.rstrip())
@@ -192,8 +202,6 @@ def open_session(
                     chosen.name,
                     _connection_options(target, tls=tls),
                     as_json,
-                    output=_console(sys.stdout.isatty()),
-                    notes=_console(sys.stderr.isatty(), stderr=True),
                 )
             except UnavailableError as error:
                 if error.reason:

@@ -49,6 +49,8 @@ _MIN_NAME_WIDTH = 12
 _MIN_SHORT_WIDTH = 8
 _WIDE = 110
 """Columns in which a generation has room for all its facts."""
+_WIDE_ATTEMPTS = 160
+"""Columns in which an attempt has room for all its facts."""
 
 
 def projects(listed: Sequence[Project], *, with_users: bool = False) -> Table:
@@ -205,8 +207,11 @@ def generation(shown: Generation) -> Table:
     )
 
 
-def attempts(listed: Sequence[GenerationAttempt]) -> Table:
-    """Return a table with one line for each attempt of a worker."""
+def attempts(listed: Sequence[GenerationAttempt], *, columns: int) -> RenderableType:
+    """Return the attempts of workers: one line for each, or one fact on each line if the output is narrow."""
+    if columns < _WIDE_ATTEMPTS:
+        sheets = [_fact_sheet(*_attempt(attempt).items()) for attempt in listed]
+        return Group(*(part for sheet in sheets for part in (sheet, "")))
     table = _table(
         _number_column("attempt"),
         _text_column("outcome"),
@@ -218,19 +223,25 @@ def attempts(listed: Sequence[GenerationAttempt]) -> Table:
         "failure",
     )
     for attempt in listed:
-        failure = f"{attempt.error.reason}: {attempt.error.explanation}" if attempt.error else ""
-        took = (attempt.end_time or datetime.now(UTC)) - attempt.start_time
-        table.add_row(
-            str(attempt.attempt_number),
-            label(attempt.outcome),
-            local_time(attempt.start_time),
-            f"{took.total_seconds():.1f} s",
-            printable(attempt.route),
-            dollars(attempt.price_micros) if attempt.possibly_charged else "",
-            Text(printable(attempt.worker), overflow="fold"),
-            Text(printable(failure), overflow="fold"),
-        )
+        *facts, worker, failure = _attempt(attempt).values()
+        table.add_row(*facts, Text(worker, overflow="fold"), Text(failure, overflow="fold"))
     return table
+
+
+def _attempt(shown: GenerationAttempt) -> dict[str, str]:
+    """Return the facts of an attempt by the names of their columns."""
+    took = (shown.end_time or datetime.now(UTC)) - shown.start_time
+    failure = f"{shown.error.reason}: {shown.error.explanation}" if shown.error else ""
+    return {
+        "attempt": str(shown.attempt_number),
+        "outcome": label(shown.outcome),
+        "began": local_time(shown.start_time),
+        "took": f"{took.total_seconds():.1f} s",
+        "route": printable(shown.route),
+        "price": dollars(shown.price_micros) if shown.possibly_charged else "",
+        "worker": printable(shown.worker),
+        "failure": printable(failure),
+    }
 
 
 def estimate(estimated: Estimate) -> Table:
@@ -299,14 +310,15 @@ def usage_by_app(apps: Sequence[AppUsageSummary]) -> Table:
 
 def usage_history(records: Sequence[UsageRecord]) -> Table:
     """Return a table with one line for each use."""
-    table = _table(_text_column("used"), "app", "action", "reference")
-    for use in records:
-        table.add_row(
-            local_time(use.create_time),
-            _shortened(use.app_id),
-            _shortened(use.action),
-            _shortened(" ".join(filter(None, (use.reference_type, use.reference_id)))),
-        )
+    references = [
+        printable(" ".join(filter(None, (use.reference_type, use.reference_id)))) for use in records
+    ]
+    # An id stays on one line, and the other columns make room for it.
+    is_short = max(map(len, references), default=0) <= _ID_WIDTH
+    short = (Column(name, min_width=_MIN_SHORT_WIDTH) for name in ("app", "action"))
+    table = _table(_text_column("used"), *short, Column("reference", no_wrap=is_short, overflow="fold"))
+    for use, reference in zip(records, references, strict=True):
+        table.add_row(local_time(use.create_time), _shortened(use.app_id), _shortened(use.action), reference)
     return table
 
 
@@ -410,6 +422,10 @@ def queue(shown: Queue) -> Group:
     facts = [("running", f"{shown.running_count:,}"), ("worker lost", f"{shown.abandoned_count:,}")]
     for route in shown.routes:
         facts.append((f"route {route.name}", " ".join(filter(None, (route.provider, route.model)))))
+        if route.outage_start_time:
+            outage = f"since {local_time(route.outage_start_time)}: {route.outage_reason}"
+            following = f"next attempt {local_time(route.outage_retry_time)}"
+            facts.append(("outage", f"route {route.name}, {outage}, {following}"))
     for pause in shown.pauses:
         note = f": {pause.note}" if pause.note else ""
         subject = f"route {pause.route}" if pause.route else "the whole queue"
@@ -467,14 +483,18 @@ def generation_ids(listed: Sequence[str], results: Sequence[str] = ()) -> Table:
 
 def generation_states(listed: Sequence[Generation]) -> Table:
     """Return a table with the id and the state of each generation."""
-    table = _table(_id_column(), "state", "stage", _text_column("retry of"))
-    for generation in listed:
-        table.add_row(
-            printable(generation.id),
-            label(generation.state),
-            label(generation.stage),
-            printable(generation.retry_of or ""),
-        )
+    table = _table(_id_column(), _text_column("state"))
+    for each in listed:
+        table.add_row(printable(each.id), label(each.state if each.ended else each.stage))
+    return table
+
+
+def retries(listed: Sequence[Generation]) -> Table:
+    """Return a table with the ids of new generations, and of those that they retry."""
+    # Two ids fill a terminal of 80 columns.
+    table = _table(_id_column(), _text_column("retry of"))
+    for each in listed:
+        table.add_row(printable(each.id), printable(each.retry_of or ""))
     return table
 
 

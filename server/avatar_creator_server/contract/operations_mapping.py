@@ -9,7 +9,7 @@ from avatar_creator.v1 import error_reason_pb2, generation_pb2, operations_pb2
 from avatar_creator_server.contract.mapping import number_of, timestamp
 from avatar_creator_server.database.models.states import PRIORITIES
 from avatar_creator_server.generations.bulk_changes import BulkFailure
-from avatar_creator_server.generations.queue_control import QueueStatus
+from avatar_creator_server.generations.queue_control import QueueRoute, QueueStatus
 from avatar_creator_server.generations.spending import Limits, OwnLimits, UsedAmounts
 from avatar_creator_server.generations.user_activity import UserActivity
 from avatar_creator_server.generations.user_limits import UserLimitsRecord
@@ -33,6 +33,20 @@ def worker_to_proto(working: WorkingWorker) -> operations_pb2.Worker:
     )
 
 
+def _route_to_proto(each: QueueRoute) -> operations_pb2.QueueRoute:
+    outage = each.outage
+    return operations_pb2.QueueRoute(
+        name=each.route.name,
+        provider=each.route.provider,
+        model=each.route.model,
+        draws_from_reference=each.draws_from_reference,
+        draws_from_text=each.draws_from_text,
+        outage_start_time=timestamp(outage.open_time if outage else None),
+        outage_reason=_number(error_reason_pb2.ErrorReason, outage.reason if outage else "UNSPECIFIED"),
+        outage_retry_time=timestamp(outage.probe_time if outage else None),
+    )
+
+
 def queue_to_proto(status: QueueStatus) -> operations_pb2.Queue:
     """Encode the queue."""
     figures = status.figures
@@ -52,16 +66,7 @@ def queue_to_proto(status: QueueStatus) -> operations_pb2.Queue:
         ],
         running_count=figures.live_leases,
         abandoned_count=figures.expired_leases,
-        routes=[
-            operations_pb2.QueueRoute(
-                name=each.route.name,
-                provider=each.route.provider,
-                model=each.route.model,
-                draws_from_reference=each.draws_from_reference,
-                draws_from_text=each.draws_from_text,
-            )
-            for each in status.routes
-        ],
+        routes=map(_route_to_proto, status.routes),
         pauses=[
             operations_pb2.QueuePause(
                 route=pause.route,

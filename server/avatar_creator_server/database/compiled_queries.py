@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 import peewee
 
 from avatar_creator_server.database.models.base import UtcDateTimeField, database_proxy
-from avatar_creator_server.database.records import field_names
+from avatar_creator_server.database.records import field_names, maker
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -117,7 +117,7 @@ class Columns:
             source: Model, or alias of a model, whose columns have the names of the fields.
             given: Functions that read the other fields from a row.
         """
-        return self._maker(kind, [(name, source) for name in field_names(kind)], given)
+        return self._maker(maker(kind), [(name, source) for name in field_names(kind)], given)
 
     def named(self) -> Callable[[Row], Any]:
         """Return the function that gives a row's values the names of their columns, as attributes.

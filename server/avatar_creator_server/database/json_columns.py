@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from avatar_creator_server.database.records import field_names
+from avatar_creator_server.database.records import field_names, maker
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -19,4 +19,5 @@ def from_json(kind: type[T], stored: Mapping[str, Any]) -> T:
     Unknown keys are left out: during an upgrade, older processes read rows that newer processes wrote.
     """
     known = field_names(kind)
-    return kind(**{name: value for name, value in stored.items() if name in known})
+    record: T = maker(kind)(**{name: value for name, value in stored.items() if name in known})
+    return record

@@ -132,6 +132,12 @@ def require_current(database: peewee.Database) -> None:
         )
 
 
+def later_migrations(database: peewee.Database) -> list[str]:
+    """Return the names of the applied migrations that only a newer version than this code has."""
+    with database.connection_context():
+        return [str(step.name) for step in MigrationRunner(database).status() if step.path is None]
+
+
 def migration_lock_of(database_file: Path) -> Path:
     """Return the file that keeps other migrations of a SQLite database waiting."""
     return database_file.with_name(f"{database_file.name}.migrate-lock")

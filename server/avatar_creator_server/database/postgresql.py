@@ -100,6 +100,7 @@ class AsynchronousConnection(PlainConnection):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_awaited = False
         self._descriptor = -1
+        self._failures = select.poll()
 
     def attach(self, greenlet: JobGreenlet) -> None:
         """Wait on the event loop from now on, for the jobs of a greenlet."""
@@ -108,6 +109,8 @@ class AsynchronousConnection(PlainConnection):
         # The driver no longer knows it once the connection is lost.
         self._descriptor = self.fileno()
         self._loop.add_reader(self._descriptor, self._on_ready)
+        # `poll` reports errors even if it is asked for no event.
+        self._failures.register(self._descriptor, 0)
 
     def close(self) -> None:
         """Close the connection."""
@@ -127,12 +130,22 @@ class AsynchronousConnection(PlainConnection):
             if self._greenlet is None or self._loop is None:
                 self._block(wanted)
                 continue
+            if self._has_failed():
+                continue
             if wanted == POLL_WRITE:
                 self._loop.add_writer(self._descriptor, self._on_ready)
             self._is_awaited = True
             self._greenlet.pause()
             if wanted == POLL_WRITE and self._loop is not None:
                 self._loop.remove_writer(self._descriptor)
+
+    def _has_failed(self) -> bool:
+        """Return whether the connection is lost, although the driver may not have read its last messages.
+
+        libuv reports an error of a socket once, and then no longer watches the socket. A greenlet that waits
+        for another report would wait forever. Source: `uv__poll_io` in libuv's `src/unix/poll.c`.
+        """
+        return bool(self._failures.poll(0))
 
     def _block(self, wanted: int) -> None:
         """Block the thread, which connects, until the server makes progress."""
@@ -150,7 +163,10 @@ class AsynchronousConnection(PlainConnection):
         # No statement runs: the server says something about the session, or has ended it.
         try:
             self.poll()
+            is_lost = self._has_failed()
         except psycopg2.Error:
+            is_lost = True
+        if is_lost:
             self.close()
 
 

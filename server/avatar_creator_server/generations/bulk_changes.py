@@ -68,8 +68,8 @@ class BulkChanges:
             dry_run: True changes nothing.
         """
 
-        async def cancel(generation_id: str) -> Generation:
-            return await self._generations.cancel(caller, generation_id)
+        async def cancel(generation_id: str) -> Generation | None:
+            return await self._generations.cancel_matching(caller, generation_id, filters)
 
         return await self._change(caller, filters, cancel, most, dry_run)
 
@@ -104,7 +104,7 @@ class BulkChanges:
             except _OF_ONE_GENERATION as error:
                 failures.append(BulkFailure(generation_id, error.reason, error.message))
                 continue
-            # None: another call has changed the generation since the selection.
+            # None: a worker or another call has changed the generation since the selection.
             if result is not None:
                 changed.append(generation_id)
                 results.append(result.id)

@@ -295,8 +295,8 @@ class GenerationLeases:
         return replace(lease, generation=generation)
 
     async def seconds_by(self, route: Route) -> float | None:
-        """Return the median duration of recent attempts by a route; None if there are none."""
-        seconds = await self._database.read(seconds_by_route, route.name)
+        """Return the median duration of recent attempts by a route with its model; None if there are none."""
+        seconds = await self._database.read(seconds_by_route, route)
         return seconds[0] if seconds else None
 
     async def reproduced(self, lease: Lease) -> ReproductionSource | None:

@@ -48,6 +48,11 @@ class GenerationFilter:
     not_retried: bool = False
     """True leaves out generations that have been retried."""
 
+    def still_matches(self, state: str, error_reason: str) -> bool:
+        """Return whether a generation that matched before still does with this state and reason."""
+        of_state = not self.states or state in self.states
+        return of_state and (not self.error_reasons or error_reason in self.error_reasons)
+
 
 _STATES_WITH_REASON = (GenerationState.PENDING, GenerationState.FAILED)
 

@@ -13,6 +13,7 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import WHOLE_QUEUE, AvatarGeneration, QueuePause, least_id
 from avatar_creator_server.database.models.generation import has_failed_since
 from avatar_creator_server.errors import InvalidArgumentError
+from avatar_creator_server.generations.circuit_breaker import CircuitBreakers, OpenCircuit
 from avatar_creator_server.generations.pauses import Pause, read_pauses
 from avatar_creator_server.generations.queue_metrics import QueueFigures, read_queue_figures
 from avatar_creator_server.generations.routes import Route, Routes
@@ -32,6 +33,8 @@ class QueueRoute:
     route: Route
     draws_from_text: bool
     draws_from_reference: bool
+    outage: OpenCircuit | None
+    """Open circuit of the route; None if its provider does not refuse the service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,14 @@ class QueueControl:
         workers: Workers,
         notifier: WorkerNotifier,
         routes: Routes,
+        circuit_breakers: CircuitBreakers,
     ) -> None:
         self._database = database
         self._pager = pager
         self._workers = workers
         self._notifier = notifier
         self._routes = routes
+        self._circuit_breakers = circuit_breakers
 
     async def status(self) -> QueueStatus:
         """Return the queue as it is now."""
@@ -138,6 +143,7 @@ class QueueControl:
 
     def _read(self) -> QueueStatus:
         now = self._database.now()
+        outages = {circuit.route: circuit for circuit in self._circuit_breakers.read_open()}
         return QueueStatus(
             figures=read_queue_figures(self._database),
             now=now,
@@ -147,6 +153,7 @@ class QueueControl:
                     draws_from_text=route.name == self._routes.from_text.name,
                     draws_from_reference=self._routes.from_reference is not None
                     and route.name == self._routes.from_reference.name,
+                    outage=outages.get(route.name),
                 )
                 for route in self._routes.named().values()
             ],

@@ -39,8 +39,10 @@ from avatar_creator_server.generations.claims import (
     long_ago,
     time_now,
 )
-from avatar_creator_server.generations.durations import median_seconds
+from avatar_creator_server.generations.current_routes import CurrentRoutes
+from avatar_creator_server.generations.durations import Durations, durations_of
 from avatar_creator_server.generations.records import Generation
+from avatar_creator_server.generations.routes import Routes
 from avatar_creator_server.generations.workers import LiveWorkers, Workers
 
 log = structlog.get_logger()
@@ -69,10 +71,13 @@ class QueuePositions:
     answers of a second about the same generations, and about new ones behind the same user's.
     """
 
-    def __init__(self, database: Database, workers: Workers, shares: Shares) -> None:
+    def __init__(
+        self, database: Database, workers: Workers, shares: Shares, current_routes: CurrentRoutes
+    ) -> None:
         self._database = database
         self._workers = workers
         self._shares = shares
+        self._current_routes = current_routes
         self._turn = asyncio.Lock()
         self._next: _Batch | None = None
         self._known: dict[str | QueueKey, _Queue] = {}
@@ -118,13 +123,13 @@ class QueuePositions:
         return [queue.with_position(generation, workers) for generation in generations]
 
     async def expected_seconds(
-        self, user_id: str, priority: str, count: int, workers: LiveWorkers
+        self, user_id: str, priority: str, count: int, workers: LiveWorkers, *, route: str
     ) -> int | None:
-        """Return the seconds until `count` new generations would end.
+        """Return the seconds until `count` new generations by a route would end.
 
         Returns:
-            None until one has completed, while no worker takes generations, during a pause, and if the queue
-            cannot be read in time.
+            None until one has completed by this route with its model, while no worker takes generations,
+            during a pause, and if the queue cannot be read in time.
         """
         key = user_id, PRIORITIES.index(priority)
         try:
@@ -134,7 +139,7 @@ class QueuePositions:
             return None
         if queue is None or not workers.give_times:
             return None
-        return queue.expected_seconds(queue.new_position(key, queue.added[key] + count), workers)
+        return queue.expected_seconds(queue.new_position(key, queue.added[key] + count), route, workers)
 
     async def _read(self, subjects: Collection[str | QueueKey]) -> Mapping[str | QueueKey, _Queue]:
         """Return a reading about each of these generations, by id, and queues; less if there is none in time.
@@ -163,7 +168,8 @@ class QueuePositions:
             self._next = None
             ids = [subject for subject in batch.subjects if isinstance(subject, str)]
             keys = [subject for subject in batch.subjects if not isinstance(subject, str)]
-            found = await self._database.read(_read_queue, self._database, self._shares, ids, keys)
+            routes = await self._current_routes.current()
+            found = await self._database.read(_read_queue, self._database, self._shares, routes, ids, keys)
             now = time.monotonic()
             queue = replace(found, ended_at=now)
             if queue.is_long:
@@ -191,7 +197,9 @@ class _Queue:
     positions: dict[str, int]
     """Number of generations ahead of each pending one, by id."""
     queues: Mapping[QueueKey, _UserQueue]
-    median_seconds: float | None
+    routes: Routes
+    durations: Durations
+    """Durations by the names of `routes`."""
     running: int
     now: datetime
     end_time: datetime
@@ -238,19 +246,31 @@ class _Queue:
         """Return a generation that was pending with its position and expected time."""
         # If the reading lacks it, it was claimed between the two reads, so none was ahead of it.
         position = self.positions.get(generation.id, 0)
-        generation = workers.with_warnings(generation)
         expected = None
         if workers.give_times and generation.next_attempt_time is not None:
             delay = max((generation.next_attempt_time - self.now).total_seconds(), 0.0)
-            expected = self.expected_seconds(position, workers, delay)
-        return replace(generation, queue_position=position, expected_seconds=expected)
+            route = self.routes.route(has_reference=bool(generation.reference_avatar_ids))
+            expected = self.expected_seconds(position, route.name if route else "", workers, delay)
+        return replace(
+            generation,
+            warnings=workers.warnings_of(generation),
+            queue_position=position,
+            expected_seconds=expected,
+        )
 
-    def expected_seconds(self, position: int, workers: LiveWorkers, delay: float = 0.0) -> int | None:
-        """Return the seconds until the generation at a position ends; None until one has completed."""
-        if self.median_seconds is None:
+    def expected_seconds(
+        self, position: int, route: str, workers: LiveWorkers, delay: float = 0.0
+    ) -> int | None:
+        """Return the seconds until the generation at a position ends.
+
+        Returns:
+            None until one has completed by this route with its model.
+        """
+        own, of_all = self.durations.by_route.get(route), self.durations.of_all
+        if own is None or of_all is None:
             return None
-        rounds = position // max(self.running, workers.slots) + 1
-        return math.ceil(delay + rounds * self.median_seconds)
+        earlier_rounds = position // max(self.running, workers.slots)
+        return math.ceil(delay + earlier_rounds * of_all + own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +283,9 @@ class _UserQueue:
     """Lengths of the queues of the same priority whose turn is earlier."""
 
 
-def _read_queue(database: Database, shares: Shares, ids: Sequence[str], keys: Sequence[QueueKey]) -> _Queue:
+def _read_queue(
+    database: Database, shares: Shares, routes: Routes, ids: Sequence[str], keys: Sequence[QueueKey]
+) -> _Queue:
     """Read the positions of these generations, and these queues."""
     [totals] = _totals(database.is_postgresql).rows(**claim_times(database, shares))
     order = _read_order(database, shares, totals)
@@ -289,7 +311,8 @@ def _read_queue(database: Database, shares: Shares, ids: Sequence[str], keys: Se
         order=order,
         positions=positions,
         queues=queues,
-        median_seconds=median_seconds(),
+        routes=routes,
+        durations=durations_of(routes),
         running=totals.running,
         now=totals.now,
         end_time=database.now() if order.total > LONG_QUEUE else totals.now,

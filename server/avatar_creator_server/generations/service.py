@@ -154,7 +154,7 @@ class Generations:
             return Estimate(
                 route=route,
                 price_micros=count * planner.price_of(complete),
-                seconds=seconds_by_route(route.name),
+                seconds=seconds_by_route(route),
                 expected_seconds=None,
                 warnings=(
                     *planner.warnings(complete),
@@ -165,7 +165,7 @@ class Generations:
 
         estimate = await self._database.read(query)
         seconds = await self._queue_positions.expected_seconds(
-            caller.user_id, request.priority, count, workers
+            caller.user_id, request.priority, count, workers, route=estimate.route.name
         )
         return replace(estimate, expected_seconds=seconds)
 
@@ -251,7 +251,29 @@ class Generations:
             NotFoundError: The user has no such generation.
             FailedPreconditionError: The generation has completed or failed.
         """
-        generation, stopped = await self._database.write(self._cancel, caller, generation_id)
+        cancelled = await self._cancel_and_announce(caller, generation_id, None)
+        assert cancelled is not None  # only a filter leaves one out
+        return cancelled
+
+    async def cancel_matching(
+        self, caller: Caller, generation_id: str, filters: GenerationFilter
+    ) -> Generation | None:
+        """Do as `cancel`, or return None if the state or the reason no longer matches the filter.
+
+        Nothing else of the filter can have changed since the generation was found.
+
+        Raises:
+            NotFoundError: The user has no such generation.
+        """
+        return await self._cancel_and_announce(caller, generation_id, filters)
+
+    async def _cancel_and_announce(
+        self, caller: Caller, generation_id: str, filters: GenerationFilter | None
+    ) -> Generation | None:
+        found = await self._database.write(self._cancel, caller, generation_id, filters)
+        if found is None:
+            return None
+        generation, stopped = found
         if stopped:
             metrics.ATTEMPTS.labels(AttemptOutcome.CANCELLED, "").inc()
         await asyncio.gather(self._notifier.notify_job(), self._events.publish_cancelled(generation))
@@ -443,7 +465,7 @@ class Generations:
             entered_turns(user_id, now),
             statistics.counted(user_id, generations={GenerationState.PENDING: len(ids)}),
         )
-        spending.require_within(self._limits, user_id, now)
+        spending.require_within(self._limits, user_id, now, count=len(ids), price_micros=len(ids) * price)
         return created
 
     def _retry_now(self, caller: Caller, generation_id: str) -> Generation:
@@ -463,8 +485,10 @@ class Generations:
             )
         return found
 
-    def _cancel(self, caller: Caller, generation_id: str) -> tuple[Generation, bool]:
-        """Return the cancelled generation, and whether that stopped an attempt."""
+    def _cancel(
+        self, caller: Caller, generation_id: str, filters: GenerationFilter | None
+    ) -> tuple[Generation, bool] | None:
+        """Return the cancelled generation, and whether that stopped an attempt; None if it does not match."""
         query = AvatarGeneration.select().where(
             AvatarGeneration.id == generation_id, in_no_deleted_project(AvatarGeneration.project, caller)
         )
@@ -472,6 +496,8 @@ class Generations:
         row = self._database.locked(caller.found(query, AvatarGeneration.user_id)).first()
         if row is None:
             raise NotFoundError("generation", generation_id)
+        if filters is not None and not filters.still_matches(row.state, row.error_reason):
+            return None
         if row.state == GenerationState.CANCELLED:
             return read_generation(caller, generation_id), False
         if row.state in ENDED_STATES:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any
 
 from peewee import JOIN, SQL, Case, Join, Select, fn
@@ -33,6 +34,14 @@ _MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
 _UNKNOWN_SECONDS = 10.0
 """Retry delay while too many generations run and no duration is known."""
+
+_LIMITED = {
+    "concurrent": "generations that wait or run at the same time",
+    "per_minute": "generations started within a minute",
+    "per_day": "generations started within 24 hours",
+    "spend_per_day": "spending within 24 hours",
+}
+"""Words for what each limit counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +103,22 @@ def _reserve() -> CompiledInsert:
     return CompiledInsert(GenerationStart)
 
 
-def require_within(limits: Limits, user_id: str, now: datetime) -> None:
+def require_within(limits: Limits, user_id: str, now: datetime, *, count: int, price_micros: int) -> None:
     """Refuse what the current transaction starts if it exceeds a limit. Call this after the last write.
 
-    `limits` are those of the settings; the user's own limits replace them. The last write locks the user's
-    statistics, so of concurrent transactions each sees what the earlier ones have started.
+    The last write locks the user's statistics, so of concurrent transactions each sees what the earlier ones
+    have started.
+
+    Args:
+        limits: The limits of the settings; the user's own limits replace them.
+        user_id: The user.
+        now: The current time.
+        count: Number of generations that the transaction starts.
+        price_micros: Their price, in millionths of a US dollar.
 
     Raises:
-        ResourceExhaustedError: Names the limit and says when to retry.
+        ResourceExhaustedError: Names the limit. It says when to retry, unless the transaction alone exceeds
+            the limit, so that a retry would never succeed.
     """
     since = _since(limits, now)
     use = _read_use(user_id, now, since)
@@ -110,10 +127,17 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
         # The limits of the settings do not need so much, and the user's own ones do.
         use = _read_use(user_id, now, _since(limits, now))
     used = use.used
+    for name, most, asked in (
+        ("concurrent", limits.concurrent, count),
+        ("per_minute", limits.per_minute, count),
+        ("per_day", limits.per_day, count),
+        ("spend_per_day", limits.spend_per_day_micros, price_micros),
+    ):
+        if most and asked > most:
+            raise _too_much(name, most, asked)
     if limits.concurrent and used.concurrent > limits.concurrent:
         seconds = median_seconds() or _UNKNOWN_SECONDS
-        finding = f"{used.concurrent:,} generations would wait or run"
-        raise _over("concurrent", limits.concurrent, finding, seconds)
+        raise _over("concurrent", limits.concurrent, used.concurrent, seconds)
     for name, most, window, started in (
         ("per_minute", limits.per_minute, _MINUTE, used.per_minute),
         ("per_day", limits.per_day, _DAY, used.per_day),
@@ -122,12 +146,11 @@ def require_within(limits: Limits, user_id: str, now: datetime) -> None:
             oldest = _started(user_id, now - window, GenerationStart.create_time)
             blocking = oldest.order_by(GenerationStart.create_time).offset(started - most - 1).first()
             seconds = (blocking.create_time + window - now).total_seconds()
-            raise _over(name, most, f"{started:,} generations would have been started", seconds)
+            raise _over(name, most, started, seconds)
     spent = used.spend_per_day_micros
     if limits.spend_per_day_micros and spent > limits.spend_per_day_micros:
         seconds = _until_spent_less(user_id, spent - limits.spend_per_day_micros, now)
-        finding = f"they would cost {dollars(spent)}"
-        raise _over("spend_per_day", limits.spend_per_day_micros, finding, seconds)
+        raise _over("spend_per_day", limits.spend_per_day_micros, spent, seconds)
 
 
 def read_use(user_id: str, now: datetime) -> Use:
@@ -312,13 +335,43 @@ def _until_spent_less(user_id: str, excess: int, now: datetime) -> float:
     return float((time.python_value(row[0]) + _DAY - now).total_seconds())
 
 
-def _over(limit: str, most: int, finding: str, seconds: float) -> ResourceExhaustedError:
-    shown = dollars(most) if limit == "spend_per_day" else f"{most:,}"
-    words = limit.replace("_", " ")
+def _over(limit: str, most: int, used: int, seconds: float) -> ResourceExhaustedError:
+    sentence = (
+        f"the limit of {_LIMITED[limit]} is {_shown(limit, most)}, "
+        f"and this call would make it {_shown(limit, used)}"
+    )
     return ResourceExhaustedError(
         "GENERATION_LIMIT",
-        f"over the limit {words}",
+        f"{sentence}; try again in {_for_people(max(seconds, 1.0))}",
         metadata={"limit": limit, "most": str(most)},
-        quota=QuotaViolation(limit, f"{finding}, {shown} allowed {words}"),
+        quota=QuotaViolation(limit, sentence),
         retry_after=max(seconds, 1.0),
     )
+
+
+def _for_people(seconds: float) -> str:
+    """Return a time to wait, rounded up: in hours from two hours on, in minutes from two minutes on."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds > 2 * length:
+            return f"{ceil(seconds / length)} {unit}"
+    return f"{ceil(seconds)} s"
+
+
+def _too_much(limit: str, most: int, asked: int) -> ResourceExhaustedError:
+    """Return the error for a call that exceeds a limit alone, also if the user waits."""
+    verb = "costs" if limit == "spend_per_day" else "starts"
+    sentence = (
+        f"the limit of {_LIMITED[limit]} is {_shown(limit, most)}, "
+        f"and this call alone {verb} {_shown(limit, asked)}"
+    )
+    return ResourceExhaustedError(
+        "GENERATION_LIMIT",
+        f"{sentence}; waiting does not help: ask for less in one call, or the operator for a higher limit",
+        metadata={"limit": limit, "most": str(most)},
+        quota=QuotaViolation(limit, sentence),
+        retry_after=None,
+    )
+
+
+def _shown(limit: str, amount: int) -> str:
+    return dollars(amount) if limit == "spend_per_day" else f"{amount:,}"

@@ -11,7 +11,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -143,10 +143,10 @@ class LiveWorkers:
         pause = self.pauses.pause_of(has_reference=has_reference)
         return tuple(filter(None, (self.warning, pause.sentence if pause else "")))
 
-    def with_warnings(self, generation: Generation) -> Generation:
-        """Return a pending generation with the sentences about what keeps it waiting."""
+    def warnings_of(self, generation: Generation) -> tuple[str, ...]:
+        """Return the warnings of a pending generation, with the sentences about what keeps it waiting."""
         found = self.warnings_for(has_reference=bool(generation.reference_avatar_ids))
-        return replace(generation, warnings=(*generation.warnings, *found)) if found else generation
+        return (*generation.warnings, *found)
 
 
 class Workers:

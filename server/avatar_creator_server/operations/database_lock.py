@@ -6,7 +6,7 @@ Watchers of one process would not receive the events of the other.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -16,8 +16,11 @@ from avatar_creator_server.settings.folders import create_folder
 
 
 @contextmanager
-def locked(database_file: Path) -> Iterator[None]:
+def locked(database_file: Path) -> Iterator[Callable[[str], None]]:
     """Prevent a second embedded service on the same database while the context is open.
+
+    Yields:
+        A function that writes down the address of the service, for `address_of_service`.
 
     Raises:
         SettingsError: Another service runs there.
@@ -25,12 +28,29 @@ def locked(database_file: Path) -> Iterator[None]:
     """
     path = lock_of(database_file)
     create_folder(path.parent)
-    with path.open("w") as lock_file:
+    # Not emptied before it is locked: the service that runs there has its address in it.
+    with path.open("a") as lock_file:
+
+        def write_address(address: str) -> None:
+            lock_file.truncate(0)
+            lock_file.write(address)
+            lock_file.flush()
+
         while not _lock(lock_file, fcntl.LOCK_EX):
             # If the lock can be shared, only `is_locked` had it, for a moment.
             if not _lock(lock_file, fcntl.LOCK_SH):
                 raise in_use(database_file)
-        yield
+        write_address("")
+        yield write_address
+
+
+def address_of_service(database_file: Path) -> str:
+    """Return the address of the service that runs on a database; empty if it is not known.
+
+    Raises:
+        OSError: The file of the lock cannot be read.
+    """
+    return lock_of(database_file).read_text().strip() if is_locked(database_file) else ""
 
 
 def is_locked(database_file: Path) -> bool:

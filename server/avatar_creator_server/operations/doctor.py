@@ -14,13 +14,14 @@ from datetime import timedelta
 from functools import partial
 
 import httpx
+import peewee
 import structlog
 from peewee import PeeweeException
 from redis.exceptions import RedisError
 
 import avatar_creator_server
 from avatar_creator_server.core import Core
-from avatar_creator_server.database.migrator import SchemaError, require_current
+from avatar_creator_server.database.migrator import SchemaError, later_migrations, require_current
 from avatar_creator_server.database.models import File
 from avatar_creator_server.database.pooling import Pooling, allowed_connections, missing_timeouts
 from avatar_creator_server.database.pooling import detect as detect_pooling
@@ -62,7 +63,7 @@ async def run_checks(
     settings: Settings,
     start_up_checks: Sequence[StartUpCheck],
     *,
-    ask_own_server: Callable[[Settings], Awaitable[bool]],
+    ask_own_server: Callable[[Settings, str], Awaitable[bool]],
     require_installed: Callable[[Settings], None],
     try_classifier: Callable[[Settings], Awaitable[None]],
 ) -> list[CheckResult]:
@@ -196,7 +197,7 @@ async def _check_database(core: Core) -> CheckResult:
         )
     try:
         await within_limit(core.database.ping)
-        await asyncio.to_thread(require_current, core.database.peewee)
+        later = await asyncio.to_thread(_require_current, core.database.peewee)
     except SchemaError:
         # Its rows cannot be read before.
         return unknown(
@@ -204,7 +205,25 @@ async def _check_database(core: Core) -> CheckResult:
             "SQLite, with the schema of an older version: `serve` will update it",
             "run `avatar-creator serve`",
         )
-    return CheckResult("database", True, f"SQLite in {settings.data_path.absolute()}, schema up to date")
+    state, advice = _schema_state(later)
+    return CheckResult("database", True, f"SQLite in {settings.data_path.absolute()}, {state}", advice)
+
+
+def _require_current(database: peewee.Database) -> list[str]:
+    """Refuse the schema of an older version, and return the migrations of a newer one."""
+    require_current(database)
+    return later_migrations(database)
+
+
+def _schema_state(later: Sequence[str]) -> tuple[str, str]:
+    """Return what to say about a schema that has these migrations of a newer version, and advice."""
+    if not later:
+        return "schema up to date", ""
+    return (
+        f"with the schema of a newer version than this program (it has {later[-1]}, which this program does "
+        "not know)",
+        "finish the upgrade: install here the version that made this schema",
+    )
 
 
 async def _check_pooling(core: Core) -> CheckResult:
@@ -212,12 +231,15 @@ async def _check_pooling(core: Core) -> CheckResult:
     try:
         pooling = await asyncio.to_thread(detect_pooling, settings.database)
         role, missing = await core.database.read(missing_timeouts, core.database)
+        later = await asyncio.to_thread(later_migrations, core.database.peewee)
     except (AvatarCreatorError, PeeweeException):
         found = "PostgreSQL does not accept a second connection"
         return CheckResult("database", False, found, _more_connections(settings))
     through = "" if pooling is Pooling.NONE else f" through {pooling.value}"
-    connections, advice = await _describe_connections(core, pooling)
-    found = f"PostgreSQL{through}, schema up to date{connections}"
+    connections, more_advice = await _describe_connections(core, pooling)
+    state, advice = _schema_state(later)
+    advice = "; ".join(filter(None, (advice, more_advice)))
+    found = f"PostgreSQL{through}, {state}{connections}"
     if settings.pooled and missing:
         statements = "; ".join(f"ALTER ROLE {role} SET {name} = '{TIMEOUTS[name]}'" for name in missing)
         return CheckResult(

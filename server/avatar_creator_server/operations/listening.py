@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 _MAX_TEMPORARY_FOLDER_BYTES = 107 - len("/avatar-creator-12345678/probe")
 """Bytes that are left of a socket's address, which has at most 107 (unix(7)), in the folder of a backlog."""
-WAITING_CONNECTIONS = 1_024
+_WAITING_CONNECTIONS = 1_024
 """Connections that wait to be accepted. After a restart, all watchers connect again at once."""
 
 
@@ -173,7 +173,7 @@ def listening_sockets(variable: str, address: str, *, shared: bool) -> list[sock
             if shared:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             listener.bind((host, port))
-            listener.listen(WAITING_CONNECTIONS)
+            listener.listen(_WAITING_CONNECTIONS)
         except OSError as error:
             listener.close()
             problem = error

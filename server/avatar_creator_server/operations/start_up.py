@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import httpx
 import peewee
 from redis.exceptions import RedisError
 
@@ -28,7 +27,7 @@ from avatar_creator_server.database.migrator import (
     require_current,
 )
 from avatar_creator_server.operations.checks import ANSWER_SECONDS, NO_ADVICE
-from avatar_creator_server.operations.database_lock import in_use, is_locked
+from avatar_creator_server.operations.database_lock import address_of_service, in_use, is_locked
 from avatar_creator_server.operations.listening import (
     listen_error,
     require_own_address,
@@ -39,7 +38,6 @@ from avatar_creator_server.operations.redis_problems import redis_problem, refus
 from avatar_creator_server.settings import Settings, SettingsError, system_reason
 from avatar_creator_server.settings.database_urls import sqlite_path
 from avatar_creator_server.settings.folders import require_lockable, require_writable_folder
-from avatar_creator_server.shared.http import NO_COMPRESSION
 
 if TYPE_CHECKING:
     from avatar_creator_server.core import Core
@@ -75,7 +73,7 @@ class StartUp:
         *,
         shares_address: bool = False,
         connect: Callable[[Database], Awaitable[None]] = Database.ping,
-        ask_own_server: Callable[[Settings], Awaitable[bool]] | None = None,
+        ask_own_server: Callable[[Settings, str], Awaitable[bool]] | None = None,
     ) -> None:
         """Begin without a check.
 
@@ -83,7 +81,7 @@ class StartUp:
             settings: The settings of the server.
             shares_address: True for one of several processes: their supervisor has the address.
             connect: Returns when the database accepts a connection.
-            ask_own_server: Returns whether a server that accepts this service's tokens has the address.
+            ask_own_server: Returns whether a server that accepts this service's tokens has an address.
                 Raises a SettingsError if that server is not healthy. None refuses any server in the way.
         """
         self.settings = settings
@@ -91,8 +89,8 @@ class StartUp:
         self.connect = connect
         self._ask_own_server = ask_own_server
         self._core: Core | None = None
-        self.is_running = False
-        """True if this service's own server has the address, and is healthy."""
+        self.running_at = ""
+        """Address of this service's own server; empty unless one was found and is healthy."""
 
     @property
     def core(self) -> Core:
@@ -114,18 +112,23 @@ class StartUp:
         return Path(sqlite_path(self.settings.database)) if self.settings.embedded else None
 
     async def find_own_server(self) -> bool:
-        """Return whether this service's own server has the address, and remember it.
+        """Return whether this service's own server runs, and remember its address.
+
+        The server of an embedded service may have another address than these settings.
 
         Raises:
             SettingsError: That server is not healthy.
         """
         if self._ask_own_server is None:
             return False
-        path = self.database_file
-        if path is not None and not is_locked(path):
-            return False  # The server at the address has another folder.
-        self.is_running = await self._ask_own_server(self.settings)
-        return self.is_running
+        address, path = self.settings.listen_address, self.database_file
+        if path is not None:
+            if not is_locked(path):
+                return False  # A server at the address would have another folder.
+            address = address_of_service(path) or address
+        if await self._ask_own_server(self.settings, address):
+            self.running_at = address
+        return bool(self.running_at)
 
     async def close(self) -> None:
         """Disconnect from everything."""
@@ -180,11 +183,15 @@ async def _require_address(start: StartUp) -> str:
     if start.settings.server_processes > 1:
         require_shared_ports()
     error = listen_error("LISTEN_ADDRESS", address)
-    if error is None:
+    if error is None and not start.settings.embedded:
         return f"{address} is free"
-    if not await start.find_own_server():
+    if await start.find_own_server():
+        if reachable(start.running_at) == reachable(address):
+            return f"{address} is held by this service's own server, which is healthy"
+        return f"this service's own server runs on {start.running_at} instead of {address}, and is healthy"
+    if error is not None:
         raise error
-    return f"{address} is held by this service's own server, which is healthy"
+    return f"{address} is free"
 
 
 async def _require_metrics_address(start: StartUp) -> str:
@@ -195,7 +202,7 @@ async def _require_metrics_address(start: StartUp) -> str:
     error = listen_error("METRICS_ADDRESS", address)
     if error is None:
         return f"{address} is free"
-    if not (start.is_running and await _has_own_metrics(address)):
+    if not (start.running_at and await _has_own_metrics(address)):
         raise error
     return f"{address} is held by this service's own server"
 
@@ -210,7 +217,7 @@ async def _require_web_address(start: StartUp) -> str:
     error = listen_error("WEB_ADDRESS", address)
     if error is None:
         return f"{address} is free"
-    if start.is_running and await _has_own_web_port(start.settings):
+    if start.running_at and await _has_own_web_port(start.settings):
         return f"{address} is held by this service's own server"
     if start.settings.web_address:
         raise error
@@ -219,17 +226,25 @@ async def _require_web_address(start: StartUp) -> str:
 
 async def _has_own_web_port(settings: Settings) -> bool:
     """Return whether a server of this service answers at the web port."""
+    # Imported only here, as below.
+    import httpx
+
     scheme = "http" if settings.tls_certificate_file is None else "https"
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=ANSWER_SECONDS, verify=False) as http:
             answer = await http.get(f"{scheme}://{reachable(settings.web_listen_address)}{ALIVE_PATH}")
     except (httpx.HTTPError, httpx.InvalidURL):
         return False
-    return answer.text.strip() == ALIVE_TEXT
+    return bool(answer.text.strip() == ALIVE_TEXT)
 
 
 async def _has_own_metrics(address: str) -> bool:
     """Return whether a process of this service answers with metrics."""
+    # Imported only here: a server never asks, and httpx takes 5 MB of memory.
+    import httpx
+
+    from avatar_creator_server.shared.http import NO_COMPRESSION
+
     content = b""
     try:
         async with (
@@ -301,7 +316,7 @@ async def _require_database(start: StartUp) -> str:
         require_current(database.peewee)
         return "PostgreSQL, schema up to date"
     require_lockable(migration_lock_of(path))
-    if is_locked(path) and not start.is_running:
+    if is_locked(path) and not start.running_at:
         raise in_use(path)
     if not has_database(start.settings):
         return "SQLite; the first `serve` creates it"

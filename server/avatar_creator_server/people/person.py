@@ -47,8 +47,7 @@ def shown_attributes(attributes: Attributes, persona: Persona) -> Attributes:
 
 def persona_from_json(stored: dict[str, Any]) -> Persona:
     """Make a persona of the value of a JSON column."""
-    persona = from_json(Persona, stored)
-    return replace(persona, personality=tuple(persona.personality))
+    return from_json(Persona, {**stored, "personality": tuple(stored.get("personality", ()))})
 
 
 def attributes_from_json(stored: dict[str, Any]) -> Attributes:

@@ -69,8 +69,8 @@ class PromptReading:
 
     def describe(self) -> str:
         """Return the words that were read and those that were not, as a part of a sentence."""
-        read = f"it read {_listed(self.read)}" if self.read else "it read none"
-        return f"{read} and did not read {_listed(self.unread)}" if self.unread else read
+        read = f"it uses {_listed(self.read)}" if self.read else "it uses no word of this prompt"
+        return f"{read} and ignores {_listed(self.unread)}" if self.unread else read
 
 
 def read_prompt(prompt: str, given: Attributes) -> PromptReading:
@@ -84,7 +84,9 @@ def read_prompt(prompt: str, given: Attributes) -> PromptReading:
 
 
 def _listed(words: tuple[str, ...]) -> str:
-    shown = [word if len(word) <= _SHOWN_CHARACTERS else f"{word[:_SHOWN_CHARACTERS]}…" for word in words]
+    shown = [
+        f"“{word}”" if len(word) <= _SHOWN_CHARACTERS else f"“{word[:_SHOWN_CHARACTERS]}…”" for word in words
+    ]
     rest = len(shown) - _SHOWN_WORDS
     return ", ".join(shown[:_SHOWN_WORDS]) + (f" and {rest:,} more" if rest > 0 else "")
 

@@ -20,7 +20,6 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from avatar_creator_server.operations.listening import WAITING_CONNECTIONS
 from avatar_creator_server.web.messages import AsgiApplication, Receive, Scope, Send
 
 _HEADER_SECONDS = 10.0
@@ -29,6 +28,7 @@ time for the handshake of TLS."""
 _SILENCE_SECONDS = 30
 """Time after which the system asks a silent client whether it is still there, and after which it closes the
 connection of a client that does not take what was sent."""
+_ACCEPT_PAUSE_SECONDS = 0.05
 _PROBES = 3
 _PROBE_SECONDS = 10
 _MAX_HEAD_BYTES = 64 * 1024
@@ -65,16 +65,9 @@ class _Connection(H11Protocol):
         self._head_limit: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accept a connection, or close it if there are too many."""
-        transport = cast(asyncio.Transport, transport)
-        super().connection_made(transport)
+        """Begin to receive requests."""
+        super().connection_made(cast(asyncio.Transport, transport))
         self.app_state[_FLOW] = self.flow
-        if len(self.connections) > self._listener.limits.connections:
-            transport.abort()
-            return
-        connected = transport.get_extra_info("socket")
-        for level, option, value in _SOCKET_OPTIONS:
-            connected.setsockopt(level, option, value)
         self._limit_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -152,7 +145,7 @@ class Listener:
             tls: The certificate and its key; None without TLS.
         """
         self._application = application
-        self.limits = limits
+        self._limits = limits
         self.state = ServerState()
         self.config = uvicorn.Config(
             self._answer,
@@ -175,7 +168,9 @@ class Listener:
         self._dated: list[tuple[bytes, bytes]] = []
         self._second = 0
         self._tls = tls
-        self._servers: list[asyncio.Server] = []
+        self._accepting: list[asyncio.Task[None]] = []
+        self._beginning: set[asyncio.Task[None]] = set()
+        """Connections whose handshake of TLS has not ended."""
 
     def answer_headers(self) -> list[tuple[bytes, bytes]]:
         """Return the headers of each answer, with the current date."""
@@ -190,32 +185,56 @@ class Listener:
         # Each line of uvicorn is about what a client has sent, and so any number of them.
         logging.getLogger("uvicorn.error").disabled = True
         self.config.load()
-        loop = asyncio.get_running_loop()
         for each in self._sockets:
-            self._servers.append(
-                await loop.create_server(
-                    lambda: _Connection(self),
-                    sock=each,
-                    ssl=self._tls,
-                    ssl_handshake_timeout=None if self._tls is None else _HEADER_SECONDS,
-                    backlog=WAITING_CONNECTIONS,
-                )
-            )
+            each.setblocking(False)
+            self._accepting.append(asyncio.create_task(self._accept(each), name="accept-web"))
 
     async def stop(self, grace_seconds: float) -> None:
         """Answer until no request is left, at most for `grace_seconds`, and close everything."""
         end = time.monotonic() + grace_seconds
         while self.state.tasks and (left := end - time.monotonic()) > 0:
             await asyncio.wait(self.state.tasks, timeout=left)
-        for server in self._servers:
-            server.close()
-        tasks = list(self.state.tasks)
+        tasks = [*self._accepting, *self._beginning, *self.state.tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for connection in list(self.state.connections):
-            connection.shutdown()
+            connection.transport.close()
         self.close()
+
+    async def _accept(self, listening: socket.socket) -> None:
+        """Accept connections, one in each turn of the event loop, so that a flood leaves time for calls.
+
+        `loop.create_server` would not count connections before their handshake of TLS has ended.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connected, _ = await loop.sock_accept(listening)
+            except OSError:  # the client is gone already, or no file is left
+                await asyncio.sleep(_ACCEPT_PAUSE_SECONDS)
+                continue
+            if len(self.state.connections) + len(self._beginning) < self._limits.connections:
+                beginning = loop.create_task(self._begin(connected))
+                self._beginning.add(beginning)
+                beginning.add_done_callback(self._beginning.discard)
+            else:
+                connected.close()
+            await asyncio.sleep(0)
+
+    async def _begin(self, connected: socket.socket) -> None:
+        """Let a connection receive requests, after the handshake of TLS if there is a certificate."""
+        try:
+            for level, option, value in _SOCKET_OPTIONS:
+                connected.setsockopt(level, option, value)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: _Connection(self),
+                connected,
+                ssl=self._tls,
+                ssl_handshake_timeout=None if self._tls is None else _HEADER_SECONDS,
+            )
+        except OSError:  # also that the handshake failed, or took too long
+            connected.close()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, and return when the client has taken the answer."""

@@ -12,6 +12,7 @@ from avatar_creator._async.connection import AsyncConnection
 from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.namespace import AsyncNamespace
 from avatar_creator._requests import avatars as requests
+from avatar_creator._requests.fields import CONCURRENCY
 from avatar_creator.enums import (
     AgeRange,
     AgeRangeWord,
@@ -27,7 +28,7 @@ from avatar_creator.enums import (
     StyleWord,
 )
 from avatar_creator.outcomes import BatchProgress, Outcome
-from avatar_creator.pictures import Picture, PictureSource, UploadProgress, make_folder
+from avatar_creator.pictures import Picture, UploadProgress, make_folder
 from avatar_creator.values import (
     Attributes,
     AttributesFields,
@@ -47,11 +48,11 @@ class AsyncAvatars(AsyncNamespace):
         project: Project | str,
         picture: Picture,
         *,
-        name: str,
+        name: str | None = None,
         persona: Persona | PersonaFields | None = None,
         attributes: Attributes | AttributesFields | None = None,
-        content_type: str = "",
-        defer_thumbnail: bool = False,
+        content_type: str | None = None,
+        defer_thumbnail: bool | None = None,
         on_progress: UploadProgress | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
@@ -64,11 +65,12 @@ class AsyncAvatars(AsyncNamespace):
         Args:
             project: Project that gets the avatar, or its id.
             picture: Path, bytes, a file open for reading in binary mode, or an image of Pillow.
-            name: Name of the avatar, 1 to 120 characters.
+            name: Name of the avatar, 1 to 120 characters; None means the name of the picture's file without
+                `.jpg` or the like.
             persona: Description of the person: a `Persona`, or its fields, as in `{"name": "Sarah"}`.
             attributes: Appearance of the person: `Attributes`, or their fields, as in `{"gender": "female"}`.
             content_type: `image/jpeg`, `image/png` or `image/webp`, or another name of that type, such as
-                `image/jpg`. Empty lets the service detect the type.
+                `image/jpg`. None lets the service detect the type.
             defer_thumbnail: True returns as soon as the picture is stored, without waiting for the
                 thumbnail. `thumbnail_pending` is then true, and a worker makes the thumbnail soon after.
             on_progress: Called with the bytes sent and the total bytes, which are None if a file object has
@@ -80,7 +82,8 @@ class AsyncAvatars(AsyncNamespace):
             The new avatar, with its thumbnail unless `thumbnail_pending` is true.
 
         Raises:
-            InvalidArgumentError: The picture is not accepted, or a field exceeds its limit.
+            InvalidArgumentError: The picture is not accepted, or a field exceeds its limit, or `name` is not
+                given for a picture without a file.
             NotFoundError: The project does not exist or belongs to another user.
             AlreadyExistsError: The `request_id` was used for another upload.
             OSError: The file cannot be read.
@@ -92,13 +95,21 @@ class AsyncAvatars(AsyncNamespace):
             >>> print(face.name, face.source_type, face.image.content_type)
             Sarah uploaded image/jpeg
         """
-        metadata = requests.upload_avatar(
-            project, name, persona, attributes, content_type, defer_thumbnail, request_id
+        source, metadata = requests.upload_avatar(
+            project,
+            picture,
+            name,
+            persona,
+            attributes,
+            content_type,
+            defer_thumbnail,
+            on_progress,
+            request_id,
         )
-        return await self._connection.upload(metadata, PictureSource(picture), on_progress, timeout)
+        return await self._connection.upload(metadata, source, on_progress, timeout)
 
     async def get(
-        self, avatar: Avatar | str, *, include_links: bool = False, timeout: float | None = None
+        self, avatar: Avatar | str, *, include_links: bool | None = None, timeout: float | None = None
     ) -> Avatar:
         """Return an avatar.
 
@@ -121,8 +132,8 @@ class AsyncAvatars(AsyncNamespace):
         self,
         avatars: Iterable[Avatar | str],
         *,
-        include_thumbnails: bool = False,
-        include_links: bool = False,
+        include_thumbnails: bool | None = None,
+        include_links: bool | None = None,
         timeout: float | None = None,
     ) -> AvatarBatch:
         """Return several avatars by their ids. Missing ids are not an error.
@@ -158,27 +169,27 @@ class AsyncAvatars(AsyncNamespace):
 
     def list(
         self,
-        project: Project | str = "",
+        project: Project | str | None = None,
         *,
         order: AvatarOrder | AvatarOrderWord | None = None,
-        include_thumbnails: bool = False,
-        include_links: bool = False,
-        page_size: int = 0,
-        page_token: str = "",
-        user_id: str = "",
+        include_thumbnails: bool | None = None,
+        include_links: bool | None = None,
+        page_size: int | None = None,
+        page_token: str | None = None,
+        user_id: str | None = None,
         timeout: float | None = None,
     ) -> AsyncItems[Avatar]:
         """Return an iterator over all avatars of a project or of the user. `find` has the filters.
 
         Args:
-            project: Only avatars of this project, or of the project with this id; empty means all projects.
+            project: Only avatars of this project, or of the project with this id; None means all projects.
             order: Order of the list; None means newest first.
             include_thumbnails: True fills `thumbnail_data`.
             include_links: True fills `image_url` and `thumbnail_url`.
-            page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page or of `projects.open`; empty starts at the first
+            page_size: Items per page, 1 to 100; None means 20.
+            page_token: `next_page_token` of an earlier page or of `projects.open`; None starts at the first
                 page.
-            user_id: For operators: the owner of the avatars, or `-` for all users. Empty means the caller, or
+            user_id: For operators: the owner of the avatars, or `-` for all users. None means the caller, or
                 the owner of the project.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
@@ -208,40 +219,40 @@ class AsyncAvatars(AsyncNamespace):
     def find(
         self,
         *,
-        project: Project | str = "",
-        query: str = "",
-        source_types: SourceType | SourceTypeWord | Iterable[SourceType | SourceTypeWord] = (),
+        project: Project | str | None = None,
+        query: str | None = None,
+        source_types: SourceType | SourceTypeWord | Iterable[SourceType | SourceTypeWord] | None = None,
         gender: Gender | GenderWord | None = None,
         age_range: AgeRange | AgeRangeWord | None = None,
-        ethnicity: str = "",
+        ethnicity: str | None = None,
         style: Style | StyleWord | None = None,
         order: AvatarOrder | AvatarOrderWord | None = None,
-        include_thumbnails: bool = False,
-        include_links: bool = False,
-        page_size: int = 0,
-        page_token: str = "",
-        user_id: str = "",
+        include_thumbnails: bool | None = None,
+        include_links: bool | None = None,
+        page_size: int | None = None,
+        page_token: str | None = None,
+        user_id: str | None = None,
         timeout: float | None = None,
     ) -> AsyncItems[Avatar]:
         """Return an iterator over all avatars that match every given filter.
 
         Args:
-            project: Only avatars of this project, or of the project with this id; empty means all projects.
+            project: Only avatars of this project, or of the project with this id; None means all projects.
             query: Words that must occur in the name, the persona's name or the prompt; at most 200
                 characters.
-            source_types: Only avatars of this origin, or of one of these; empty means all.
+            source_types: Only avatars of this origin, or of one of these; None means all.
             gender: Only avatars of this gender; None means all.
             age_range: Only avatars of this age range; None means all.
-            ethnicity: Only avatars of this ethnicity, ignoring case and accents, at most 60 characters; empty
+            ethnicity: Only avatars of this ethnicity, ignoring case and accents, at most 60 characters; None
                 means all.
             style: Only avatars of this style; None means all.
             order: Order of the list; None means newest first.
             include_thumbnails: True fills `thumbnail_data`.
             include_links: True fills `image_url` and `thumbnail_url`.
-            page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page with the same filters; empty starts at the first
+            page_size: Items per page, 1 to 100; None means 20.
+            page_token: `next_page_token` of an earlier page with the same filters; None starts at the first
                 page.
-            user_id: For operators: the owner of the avatars, or `-` for all users. Empty means the caller, or
+            user_id: For operators: the owner of the avatars, or `-` for all users. None means the caller, or
                 the owner of the project.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
@@ -270,9 +281,9 @@ class AsyncAvatars(AsyncNamespace):
                 include_thumbnails,
                 include_links,
                 user_id,
+                page_token,
+                page_size,
             ),
-            page_token,
-            page_size,
             timeout,
         )
 
@@ -284,7 +295,7 @@ class AsyncAvatars(AsyncNamespace):
         persona: Persona | PersonaFields | None = None,
         attributes: Attributes | AttributesFields | None = None,
         paths: Iterable[str] | None = None,
-        expected_revision: int = 0,
+        expected_revision: int | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Avatar:
@@ -304,7 +315,7 @@ class AsyncAvatars(AsyncNamespace):
             attributes: New attributes; None keeps the current ones.
             paths: Paths of the fields to write, for example `persona.age`; None writes all given arguments. A
                 path whose field is not given is cleared.
-            expected_revision: Revision that the avatar must have; 0 means any.
+            expected_revision: Revision that the avatar must have; None means any.
             request_id: UUID of this logical call; None creates one.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
@@ -312,8 +323,8 @@ class AsyncAvatars(AsyncNamespace):
             The avatar after the update.
 
         Raises:
-            ValueError: No field is given, or a given field is not in `paths`.
-            InvalidArgumentError: A field exceeds its limit.
+            InvalidArgumentError: A field exceeds its limit, or no field is given, or a given field is not in
+                `paths`.
             NotFoundError: The avatar does not exist or belongs to another user.
             AbortedError: The avatar has another revision, `metadata["current_revision"]`.
 
@@ -353,7 +364,7 @@ class AsyncAvatars(AsyncNamespace):
         self,
         avatar: Avatar | str,
         *,
-        variant: ImageVariant | ImageVariantWord = ...,
+        variant: ImageVariant | ImageVariantWord | None = ...,
         to: None = None,
         timeout: float | None = None,
     ) -> bytes: ...
@@ -363,7 +374,7 @@ class AsyncAvatars(AsyncNamespace):
         self,
         avatar: Avatar | str,
         *,
-        variant: ImageVariant | ImageVariantWord = ...,
+        variant: ImageVariant | ImageVariantWord | None = ...,
         to: str | os.PathLike[str],
         timeout: float | None = None,
     ) -> Path: ...
@@ -372,7 +383,7 @@ class AsyncAvatars(AsyncNamespace):
         self,
         avatar: Avatar | str,
         *,
-        variant: ImageVariant | ImageVariantWord = ImageVariant.ORIGINAL,
+        variant: ImageVariant | ImageVariantWord | None = ImageVariant.ORIGINAL,
         to: str | os.PathLike[str] | None = None,
         timeout: float | None = None,
     ) -> bytes | Path:
@@ -402,10 +413,10 @@ class AsyncAvatars(AsyncNamespace):
             >>> print(path)
             small.webp
         """
-        picture = await self._connection.download(requests.download_image(avatar, variant), timeout)
-        if to is None:
+        request, path = requests.download_image(avatar, variant, to)
+        picture = await self._connection.download(request, timeout)
+        if path is None:
             return picture.data
-        path = Path(to)
         await self._connection.save(picture.data, path)
         return path
 
@@ -414,7 +425,7 @@ class AsyncAvatars(AsyncNamespace):
         project: Project | str,
         pictures: Iterable[Picture] | Mapping[str, Picture],
         *,
-        concurrency: int = 4,
+        concurrency: int | None = CONCURRENCY,
         on_progress: BatchProgress | None = None,
         timeout: float | None = None,
     ) -> tuple[Outcome[Picture, Avatar], ...]:
@@ -436,8 +447,8 @@ class AsyncAvatars(AsyncNamespace):
             `error`, which is an error of `upload`.
 
         Raises:
-            ValueError: `concurrency` is less than 1.
-            InvalidArgumentError: `pictures` is one picture, or a picture has no file name to be named after.
+            InvalidArgumentError: `pictures` is one picture, or a picture has no file name to be named after,
+                or `concurrency` is less than 1.
 
         Examples:
             >>> outcomes = await client.avatars.upload_many(project, ["sarah.jpg", "missing.jpg"])
@@ -446,13 +457,14 @@ class AsyncAvatars(AsyncNamespace):
             sarah.jpg sarah
             missing.jpg failed
         """
-        given, uploads = requests.upload_avatars(project, pictures)
+        given, uploads, at_once = requests.upload_avatars(project, pictures, concurrency, on_progress)
 
         async def upload(connection: AsyncConnection, number: int) -> Avatar:
-            return await connection.upload(uploads[number], PictureSource(given[number]), None, timeout)
+            source, metadata = uploads[number]
+            return await connection.upload(metadata, source, None, timeout)
 
         return await outcome_of_each(
-            self._connection, given, upload, concurrency=concurrency, on_progress=on_progress
+            self._connection, given, upload, concurrency=at_once, on_progress=on_progress
         )
 
     @overload
@@ -461,8 +473,8 @@ class AsyncAvatars(AsyncNamespace):
         avatars: Iterable[Avatar | str],
         *,
         to: None = None,
-        variant: ImageVariant | ImageVariantWord = ...,
-        concurrency: int = ...,
+        variant: ImageVariant | ImageVariantWord | None = ...,
+        concurrency: int | None = ...,
         on_progress: BatchProgress | None = ...,
         timeout: float | None = ...,
     ) -> tuple[Outcome[Avatar | str, bytes], ...]: ...
@@ -473,8 +485,8 @@ class AsyncAvatars(AsyncNamespace):
         avatars: Iterable[Avatar | str],
         *,
         to: str | os.PathLike[str],
-        variant: ImageVariant | ImageVariantWord = ...,
-        concurrency: int = ...,
+        variant: ImageVariant | ImageVariantWord | None = ...,
+        concurrency: int | None = ...,
         on_progress: BatchProgress | None = ...,
         timeout: float | None = ...,
     ) -> tuple[Outcome[Avatar | str, Path], ...]: ...
@@ -484,8 +496,8 @@ class AsyncAvatars(AsyncNamespace):
         avatars: Iterable[Avatar | str],
         *,
         to: str | os.PathLike[str] | None = None,
-        variant: ImageVariant | ImageVariantWord = ImageVariant.ORIGINAL,
-        concurrency: int = 4,
+        variant: ImageVariant | ImageVariantWord | None = ImageVariant.ORIGINAL,
+        concurrency: int | None = CONCURRENCY,
         on_progress: BatchProgress | None = None,
         timeout: float | None = None,
     ) -> tuple[Outcome[Avatar | str, bytes], ...] | tuple[Outcome[Avatar | str, Path], ...]:
@@ -508,8 +520,7 @@ class AsyncAvatars(AsyncNamespace):
             raises `error`, which is an error of `download`.
 
         Raises:
-            ValueError: `concurrency` is less than 1.
-            InvalidArgumentError: `avatars` is one avatar or one id.
+            InvalidArgumentError: `avatars` is one avatar or one id, or `concurrency` is less than 1.
             OSError: The folder cannot be created.
 
         Examples:
@@ -517,23 +528,24 @@ class AsyncAvatars(AsyncNamespace):
             >>> print(outcome.result.parent, outcome.result.suffix)
             portraits .jpg
         """
-        given, downloads = requests.download_images(avatars, variant)
+        given, downloads, folder, at_once = requests.download_images(
+            avatars, variant, to, concurrency, on_progress
+        )
 
         async def download(connection: AsyncConnection, number: int) -> bytes:
             return (await connection.download(downloads[number], timeout)).data
 
         async def download_to(connection: AsyncConnection, number: int) -> Path:
             picture = await connection.download(downloads[number], timeout)
-            path = folder / requests.file_name(downloads[number], picture.suffix)
+            path = Path(to or "") / requests.file_name(downloads[number], picture.suffix)
             await connection.save(picture.data, path)
             return path
 
-        if to is None:
+        if folder is None:
             return await outcome_of_each(
-                self._connection, given, download, concurrency=concurrency, on_progress=on_progress
+                self._connection, given, download, concurrency=at_once, on_progress=on_progress
             )
-        folder = Path(to)
         make_folder(folder)
         return await outcome_of_each(
-            self._connection, given, download_to, concurrency=concurrency, on_progress=on_progress
+            self._connection, given, download_to, concurrency=at_once, on_progress=on_progress
         )

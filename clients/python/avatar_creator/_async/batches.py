@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from avatar_creator._async.connection import AsyncConnection
-from avatar_creator._requests.fields import at_least_one
 from avatar_creator.outcomes import BatchProgress, Outcome, Result, Source
 
 
@@ -35,7 +34,7 @@ async def outcome_of_each(
             if on_progress is not None:
                 on_progress(len(outcomes), len(sources))
 
-    count = min(at_least_one("concurrency", concurrency), len(sources))
+    count = min(concurrency, len(sources))
     tasks = [asyncio.create_task(work_on_next()) for _ in range(count)]
     try:
         await asyncio.gather(*tasks)

@@ -6,9 +6,8 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
-from copy import copy
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 import grpc.aio
 
@@ -186,7 +185,8 @@ class AsyncAvatarCreator:
             >>> patient = client.with_options(timeout=60, retries=2)
             >>> project = await patient.projects.get(project)
         """
-        client = copy(self)
+        client = object.__new__(type(self))
+        client.__dict__.update(self.__dict__)
         client._owns_channel = False
         options = self._connection.options.changed(
             timeout=timeout,
@@ -213,6 +213,9 @@ class AsyncAvatarCreator:
         if self._target is None:
             return f"{type(self).__name__}(channel=...)"
         return f"{type(self).__name__}({self._target.name!r}, tls={self._target.tls})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a client holds a connection and cannot be pickled; create one in each process")
 
     async def close(self) -> None:
         """Close the client: running calls and watches raise `CallCancelledError`, and so do later ones.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,27 +15,27 @@ from google.protobuf.message import Message
 from grpc import aio
 
 from avatar_creator import rpcs, watching
+from avatar_creator._requests.argument_names import name_arguments
 from avatar_creator._requests.calls import Call, Result
 from avatar_creator.base_connection import BaseConnection, Metadata
 from avatar_creator.errors import (
     AvatarCreatorError,
     CallCancelledError,
+    FailedPreconditionError,
     UnavailableError,
     from_rpc_error,
 )
-from avatar_creator.hooks import OnReconnect
 from avatar_creator.options import CallOptions
 from avatar_creator.pictures import (
     DownloadedPicture,
     PictureSource,
     ReceivedPicture,
     UploadProgress,
-    chunks,
     save,
     total_bytes,
 )
 from avatar_creator.rpcs import Response, Rpc, serialize
-from avatar_creator.tokens import bearer, require_plain_function
+from avatar_creator.tokens import bearer
 from avatar_creator.v1.avatar_service_pb2 import (
     UploadAvatarMetadata,
     UploadAvatarRequest,
@@ -68,6 +69,10 @@ class AsyncConnection(BaseConnection):
         self._token = token
         self._sleep = sleep
         self._streams: WeakSet[Any] = WeakSet()
+        try:
+            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            self._loop = None  # the channel was passed to the client
 
     def with_options(self, token: AsyncToken | None, options: CallOptions) -> Self:
         """Return a connection on the same channel with other options; None keeps the token."""
@@ -107,7 +112,9 @@ class AsyncConnection(BaseConnection):
             finally:
                 stream.cancel()
 
-        response = await self._with_retries(rpc, timeout, attempt, metadata, resendable=source.resendable)
+        response = await self._with_retries(
+            rpc, timeout, attempt, metadata, resendable=source.resendable, picture=source.argument
+        )
         return Avatar.from_message(response.avatar)
 
     async def download(self, request: Message, timeout: float | None) -> DownloadedPicture:
@@ -132,17 +139,11 @@ class AsyncConnection(BaseConnection):
 
     async def watch(
         self,
-        resume: watching.ResumePoint,
-        *,
-        timeout: float | None,
-        reconnect_for: float,
-        on_reconnect: OnReconnect | None = None,
+        watch: watching.WatchCall,
     ) -> AsyncGenerator[Generation, None]:
         """Yield the new states of a watch, over as many connections as it takes."""
-        require_plain_function(on_reconnect, "on_reconnect", "both clients call it without awaiting it")
-        reconnects = self._reconnects(
-            resume, timeout=timeout, reconnect_for=reconnect_for, renews_token=callable(self._token)
-        )
+        resume = watch.resume
+        reconnects = self._reconnects(watch, renews_token=callable(self._token))
         attempts = self._attempts(resume.rpc)
         error: AvatarCreatorError
         while not resume.finished:
@@ -165,11 +166,11 @@ class AsyncConnection(BaseConnection):
             except UnavailableError as unavailable:
                 error = unavailable
             except grpc.RpcError as raised:
-                error = from_rpc_error(raised)
+                error = name_arguments(from_rpc_error(raised), resume.rpc)
             finally:
                 if stream is not None:
                     stream.cancel()
-            await self._sleep(self._delay_after(error, reconnects, on_reconnect))
+            await self._sleep(self._delay_after(error, reconnects, watch.on_reconnect))
 
     async def close(self, *, channel: bool) -> None:
         """Refuse later calls, and close the channel if asked."""
@@ -179,6 +180,13 @@ class AsyncConnection(BaseConnection):
             for stream in list(self._streams):
                 stream.cancel()
             await self._channel.close()
+
+    def _refuse_if_closed(self) -> None:
+        super()._refuse_if_closed()
+        if self._loop not in (None, asyncio.get_running_loop()):
+            raise FailedPreconditionError(
+                "the client was created in another event loop; create one in each event loop"
+            )
 
     def _stream(self, rpc: Rpc[Response], request: Message, timeout: float | None, metadata: Metadata) -> Any:
         multicallable = self._channel.unary_stream(rpc.path, serialize, rpc.response.FromString)
@@ -194,18 +202,19 @@ class AsyncConnection(BaseConnection):
         request: Message,
         *,
         resendable: bool = True,
+        picture: str = "picture",
     ) -> _Answer:
         retries = self._retries(rpc, timeout, resendable=resendable, renews_token=callable(self._token))
         attempts = self._attempts(rpc, request)
         while True:
             self._refuse_if_closed()
             metadata = self._metadata(retries.sending_with(await self._authorization()))
+            seconds = retries.seconds_to_send()
             try:
-                seconds = retries.remaining()
                 with attempts.next(seconds), _call_cancellation_as_error():
                     return await attempt(seconds, metadata)
             except grpc.RpcError as raised:
-                error = from_rpc_error(raised)
+                error = name_arguments(from_rpc_error(raised), rpc, picture)
             delay = retries.delay_after(error)
             if delay is None:
                 raise error
@@ -213,7 +222,7 @@ class AsyncConnection(BaseConnection):
 
     async def _authorization(self) -> Metadata:
         token = self._token() if callable(self._token) else self._token
-        return bearer(token if isinstance(token, str) else await token)
+        return bearer(await token if inspect.isawaitable(token) else token)
 
 
 @contextmanager
@@ -245,7 +254,7 @@ async def _send(
         try:
             await stream.write(UploadAvatarRequest(metadata=metadata))
             sent = 0
-            pieces = chunks(file)
+            pieces = source.chunks(file)
             while chunk := await asyncio.to_thread(next, pieces, b""):
                 await stream.write(UploadAvatarRequest(chunk=chunk))
                 sent += len(chunk)

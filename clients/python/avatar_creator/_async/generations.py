@@ -12,7 +12,6 @@ from avatar_creator._async.items import AsyncItems
 from avatar_creator._async.namespace import AsyncNamespace
 from avatar_creator._async.watches import AsyncWatch
 from avatar_creator._requests import generations as requests
-from avatar_creator._requests.fields import at_least_one, given_or_new
 from avatar_creator.enums import (
     ErrorReason,
     GenerationOrder,
@@ -25,6 +24,7 @@ from avatar_creator.enums import (
 from avatar_creator.handles import WAIT_SECONDS, AnyGeneration
 from avatar_creator.hooks import OnReconnect
 from avatar_creator.parameters import GenerationParameters
+from avatar_creator.pictures import PictureSource
 from avatar_creator.v1.generation_service_pb2 import CreateGenerationRequest
 from avatar_creator.values import (
     Avatar,
@@ -43,7 +43,7 @@ class AsyncGenerations(AsyncNamespace):
     async def create(
         self,
         project: Project | str,
-        prompt: str = "",
+        prompt: str | None = None,
         *,
         request_id: str | None = None,
         timeout: float | None = None,
@@ -57,7 +57,7 @@ class AsyncGenerations(AsyncNamespace):
 
         Args:
             project: Project that gets the avatar, or its id.
-            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset`.
+            prompt: Description of the picture, 1 to 2,000 characters; None only with `preset`.
             request_id: UUID of this logical call; None creates one.
             timeout: Seconds for the call and the uploads of references together; None uses the client's
                 `timeout` for the call and its `transfer_timeout` for each upload.
@@ -88,14 +88,14 @@ class AsyncGenerations(AsyncNamespace):
             >>> print(avatar.source_type, avatar.image.width)
             text_to_image 256
         """
-        request = requests.generation_request(project, prompt, parameters)
-        generation, *_ = await self._start(request, parameters, request_id, timeout)
+        request, references = requests.generation_request(project, prompt, parameters, request_id)
+        generation, *_ = await self._start(request, references, timeout)
         return self.handle(generation)
 
     async def create_variations(
         self,
         project: Project | str,
-        prompt: str,
+        prompt: str | None,
         count: int,
         *,
         request_id: str | None = None,
@@ -108,7 +108,7 @@ class AsyncGenerations(AsyncNamespace):
 
         Args:
             project: Project that gets the avatars, or its id.
-            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset`.
+            prompt: Description of the picture, 1 to 2,000 characters; None only with `preset`.
             count: Number of generations, 1 to 8. The service starts all of them or none.
             request_id: UUID of this logical call; None creates one.
             timeout: Seconds for the call and the uploads of references together; None uses the client's
@@ -119,7 +119,6 @@ class AsyncGenerations(AsyncNamespace):
             The handles of the new generations, in the order of their seeds.
 
         Raises:
-            ValueError: `count` is less than 1.
             AvatarCreatorError: The errors of `create`.
 
         Examples:
@@ -129,9 +128,8 @@ class AsyncGenerations(AsyncNamespace):
             >>> print([avatar.seed_used for avatar in await group.wait_all()])
             [7, 8]
         """
-        request = requests.generation_request(project, prompt, parameters)
-        request.variation_count = at_least_one("count", count)
-        generations = await self._start(request, parameters, request_id, timeout)
+        request, references = requests.variations_request(project, prompt, count, parameters, request_id)
+        generations = await self._start(request, references, timeout)
         return AsyncGenerationGroup(self._connection, generations)
 
     async def reproduce(
@@ -139,7 +137,7 @@ class AsyncGenerations(AsyncNamespace):
         generation: AnyGeneration,
         *,
         project: Project | str,
-        avatar_name: str = "",
+        avatar_name: str | None = None,
         priority: GenerationPriority | GenerationPriorityWord | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
@@ -152,7 +150,7 @@ class AsyncGenerations(AsyncNamespace):
         Args:
             generation: The completed generation, its handle or its id.
             project: Project that gets the new avatar, or its id.
-            avatar_name: Name of the new avatar, at most 120 characters; empty means the name of the first
+            avatar_name: Name of the new avatar, at most 120 characters; None means the name of the first
                 one.
             priority: Urgency of the generation; None means normal.
             request_id: UUID of this logical call; None creates one.
@@ -183,9 +181,9 @@ class AsyncGenerations(AsyncNamespace):
     async def estimate(
         self,
         project: Project | str,
-        prompt: str = "",
+        prompt: str | None = None,
         *,
-        variation_count: int = 1,
+        variation_count: int | None = 1,
         timeout: float | None = None,
         **parameters: Unpack[GenerationParameters],
     ) -> Estimate:
@@ -193,13 +191,12 @@ class AsyncGenerations(AsyncNamespace):
 
         Args:
             project: Project that would get the avatar, or its id.
-            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset`.
+            prompt: Description of the picture, 1 to 2,000 characters; None only with `preset`.
             variation_count: Number of generations, 1 to 8.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
             **parameters: Size, seed, persona and other options; see `GenerationParameters`.
 
         Raises:
-            ValueError: `variation_count` is less than 1.
             InvalidArgumentError: A reference is a picture, which an estimate does not upload.
             AvatarCreatorError: The errors of `create`, except those about limits, which are not checked.
 
@@ -293,37 +290,41 @@ class AsyncGenerations(AsyncNamespace):
 
     def list(
         self,
-        project: Project | str = "",
+        project: Project | str | None = None,
         *,
-        group_id: str = "",
-        states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] = (),
+        group_id: str | None = None,
+        states: GenerationState
+        | GenerationStateWord
+        | Iterable[GenerationState | GenerationStateWord]
+        | None = None,
         create_time_from: datetime | None = None,
         create_time_to: datetime | None = None,
-        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] = (),
+        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] | None = None,
         priorities: GenerationPriority
         | GenerationPriorityWord
-        | Iterable[GenerationPriority | GenerationPriorityWord] = (),
+        | Iterable[GenerationPriority | GenerationPriorityWord]
+        | None = None,
         order: GenerationOrder | GenerationOrderWord | None = None,
-        page_size: int = 0,
-        page_token: str = "",
-        user_id: str = "",
+        page_size: int | None = None,
+        page_token: str | None = None,
+        user_id: str | None = None,
         timeout: float | None = None,
     ) -> AsyncItems[Generation]:
         """Return an iterator over all generations that match every given filter, newest or oldest first.
 
         Args:
-            project: Only generations of this project, or of the project with this id; empty means all.
-            group_id: Only the variations of this group; empty means all.
-            states: Only generations in this state, or in one of these; empty means all.
+            project: Only generations of this project, or of the project with this id; None means all.
+            group_id: Only the variations of this group; None means all.
+            states: Only generations in this state, or in one of these; None means all.
             create_time_from: Only generations created at or after this time, which needs a time zone.
             create_time_to: Only generations created before this time, which needs a time zone.
             error_reasons: Only generations that failed with this reason, or with one of these, or whose last
-                attempt did; empty means all.
-            priorities: Only generations of this priority, or of one of these; empty means all.
+                attempt did; None means all.
+            priorities: Only generations of this priority, or of one of these; None means all.
             order: Order by creation time; None means newest first.
-            page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page; empty starts at the first page.
-            user_id: For operators: the owner of the generations, or `-` for all users. Empty means the
+            page_size: Items per page, 1 to 100; None means 20.
+            page_token: `next_page_token` of an earlier page; None starts at the first page.
+            user_id: For operators: the owner of the generations, or `-` for all users. None means the
                 caller, or the owner of the project.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
@@ -331,7 +332,7 @@ class AsyncGenerations(AsyncNamespace):
             The generations; iterating requests the pages one by one.
 
         Raises:
-            ValueError: A time has no time zone.
+            InvalidArgumentError: A time has no time zone, or the page token belongs to another list.
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
 
         Examples:
@@ -350,9 +351,9 @@ class AsyncGenerations(AsyncNamespace):
                 error_reasons,
                 priorities,
                 order,
+                page_token,
+                page_size,
             ),
-            page_token,
-            page_size,
             timeout,
         )
 
@@ -360,9 +361,9 @@ class AsyncGenerations(AsyncNamespace):
         self,
         generation: AnyGeneration,
         *,
-        known_revision: int = 0,
+        known_revision: int | None = None,
         timeout: float | None = None,
-        reconnect_for: float = 60.0,
+        reconnect_for: float | None = watching.RECONNECT_SECONDS,
         on_reconnect: OnReconnect | None = None,
     ) -> AsyncWatch[Generation]:
         """Yield the current state of a generation and then every change, until it has ended.
@@ -394,19 +395,19 @@ class AsyncGenerations(AsyncNamespace):
             >>> print(last)
             100 % ended
         """
-        resume = watching.one_generation(generation, known_revision)
-        return self._watch(resume, timeout, reconnect_for, on_reconnect)
+        watch = watching.watch_one(generation, known_revision, timeout, reconnect_for, on_reconnect)
+        return AsyncWatch(self._connection.watch(watch))
 
     def watch_many(
         self,
         targets: Iterable[AnyGeneration] | Mapping[str, int] | None = None,
         *,
-        project: Project | str = "",
-        group_id: str = "",
-        user_id: str = "",
+        project: Project | str | None = None,
+        group_id: str | None = None,
+        user_id: str | None = None,
         changed_since: datetime | None = None,
         timeout: float | None = None,
-        reconnect_for: float = 60.0,
+        reconnect_for: float | None = watching.RECONNECT_SECONDS,
         on_reconnect: OnReconnect | None = None,
     ) -> AsyncWatch[Generation]:
         """Yield the states of several generations: all of the caller's, a project, a group, or 100 targets.
@@ -432,7 +433,7 @@ class AsyncGenerations(AsyncNamespace):
                 where the watch is read.
 
         Raises:
-            ValueError: The arguments name more than one of targets, project, group and user, or
+            InvalidArgumentError: The arguments name more than one of targets, project, group and user, or
                 `changed_since` has no time zone, or comes with targets or a group.
             NotFoundError: A target, the project or the group does not exist, or was deleted.
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
@@ -448,9 +449,18 @@ class AsyncGenerations(AsyncNamespace):
             ...             break
             completed
         """
-        started = datetime.now(UTC)
-        resume = watching.resume_point(targets, project, group_id, user_id, changed_since, started)
-        return self._watch(resume, timeout, reconnect_for, on_reconnect)
+        watch = watching.watch_several(
+            targets,
+            project,
+            group_id,
+            user_id,
+            changed_since,
+            datetime.now(UTC),
+            timeout,
+            reconnect_for,
+            on_reconnect,
+        )
+        return AsyncWatch(self._connection.watch(watch))
 
     async def cancel(self, generation: AnyGeneration, *, timeout: float | None = None) -> Generation:
         """Cancel a generation that has not ended. Cancelling it twice is not an error.
@@ -545,30 +555,15 @@ class AsyncGenerations(AsyncNamespace):
         """
         return AsyncGenerationHandle(self._connection, generation)
 
-    def _watch(
-        self,
-        resume: watching.ResumePoint,
-        timeout: float | None,
-        reconnect_for: float,
-        on_reconnect: OnReconnect | None,
-    ) -> AsyncWatch[Generation]:
-        return AsyncWatch(
-            self._connection.watch(
-                resume, timeout=timeout, reconnect_for=reconnect_for, on_reconnect=on_reconnect
-            )
-        )
-
     async def _start(
         self,
         request: CreateGenerationRequest,
-        parameters: GenerationParameters,
-        request_id: str | None,
+        references: Sequence[str | PictureSource],
         timeout: float | None,
     ) -> tuple[Generation, ...]:
         """Upload the pictures among the references, send the request, and return the new generations."""
-        request.request_id = given_or_new(request_id)
         remaining = self._connection.countdown(timeout)
-        for number, reference in enumerate(requests.references(parameters)):
+        for number, reference in enumerate(references):
             if isinstance(reference, str):
                 request.reference_avatar_ids.append(reference)
             else:

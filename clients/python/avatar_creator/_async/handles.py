@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
+from typing import NoReturn
 
 from avatar_creator import watching
 from avatar_creator._async.connection import AsyncConnection
@@ -65,7 +66,7 @@ class AsyncGenerationHandle(BaseGenerationHandle):
         self,
         *,
         timeout: float | None = None,
-        reconnect_for: float = 60.0,
+        reconnect_for: float | None = watching.RECONNECT_SECONDS,
         on_reconnect: OnReconnect | None = None,
     ) -> AsyncWatch[Generation]:
         """Yield the current state and then every change, until the generation has ended.
@@ -87,13 +88,8 @@ class AsyncGenerationHandle(BaseGenerationHandle):
             >>> print(last)
             100 % ended
         """
-        states = self._connection.watch(
-            watching.one_generation(self, 0),
-            timeout=timeout,
-            reconnect_for=reconnect_for,
-            on_reconnect=on_reconnect,
-        )
-        return AsyncWatch(_seen_by([self], states))
+        watch = watching.watch_one(self, 0, timeout, reconnect_for, on_reconnect)
+        return AsyncWatch(_seen_by([self], self._connection.watch(watch)))
 
     async def refresh(self, *, timeout: float | None = None) -> Generation:
         """Read the generation again and return it.
@@ -179,7 +175,10 @@ class AsyncGenerationGroup:
         return self._handles[number]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(id={self.id!r}, <{len(self)} generations>)"
+        return f"{type(self).__name__}({self.id!r}, <{len(self)} generations>)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a group holds a connection and cannot be pickled; pickle its `id`")
 
     async def wait_all(self, *, timeout: float | None = WAIT_SECONDS) -> tuple[Avatar, ...]:
         """Wait until all variations have ended and return their avatars, in the order of their seeds.
@@ -232,7 +231,7 @@ class AsyncGenerationGroup:
         self,
         *,
         timeout: float | None = None,
-        reconnect_for: float = 60.0,
+        reconnect_for: float | None = watching.RECONNECT_SECONDS,
         on_reconnect: OnReconnect | None = None,
     ) -> AsyncWatch[Generation]:
         """Yield the states of all variations until all have ended.
@@ -282,7 +281,7 @@ class AsyncGenerationGroup:
         for handle in self:
             if handle.id not in running:
                 yield handle
-        async with self._watch(running.values(), timeout, 60.0, None) as states:
+        async with self._watch(running.values(), timeout, None, None) as states:
             async for state in states:
                 if state.ended:
                     yield running[state.id]
@@ -291,16 +290,12 @@ class AsyncGenerationGroup:
         self,
         handles: Iterable[AsyncGenerationHandle],
         timeout: float | None,
-        reconnect_for: float,
+        reconnect_for: float | None,
         on_reconnect: OnReconnect | None,
     ) -> AsyncWatch[Generation]:
-        states = self._connection.watch(
-            watching.SeveralGenerations({handle.id: 0 for handle in handles}),
-            timeout=timeout,
-            reconnect_for=reconnect_for,
-            on_reconnect=on_reconnect,
-        )
-        return AsyncWatch(_seen_by(handles, states))
+        ids = [handle.id for handle in handles]
+        watch = watching.watch_ids(ids, timeout, reconnect_for, on_reconnect)
+        return AsyncWatch(_seen_by(handles, self._connection.watch(watch)))
 
 
 async def _seen_by(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from avatar_creator._async.connection import AsyncConnection
 from avatar_creator._requests.calls import Item, ListCall, Page
@@ -23,6 +23,9 @@ class AsyncItems(AsyncIterator[Item]):
         self._first = first
         self._next: ListCall[Any, Item] | None = first
         self._of_page: Iterator[Item] = iter(())
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a list holds a connection and cannot be pickled; pickle its items, as a tuple")
 
     async def page(self) -> Page[Item]:
         """Return the page where the list starts: the first page, or the page of its `page_token`.

@@ -15,7 +15,5 @@ class AsyncNamespace:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    def _list(
-        self, call: ListCall[Any, Item], page_token: str, page_size: int, timeout: float | None
-    ) -> AsyncItems[Item]:
-        return AsyncItems(self._connection, call.at(page_token, page_size), timeout)
+    def _list(self, call: ListCall[Any, Item], timeout: float | None) -> AsyncItems[Item]:
+        return AsyncItems(self._connection, call, timeout)

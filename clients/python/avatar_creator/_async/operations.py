@@ -38,13 +38,13 @@ class AsyncOperations(AsyncNamespace):
     """
 
     def list_workers(
-        self, *, page_size: int = 0, page_token: str = "", timeout: float | None = None
+        self, *, page_size: int | None = None, page_token: str | None = None, timeout: float | None = None
     ) -> AsyncItems[Worker]:
         """Return an iterator over the live workers and those that were lost in the last day, by name.
 
         Args:
-            page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page; empty starts at the first page.
+            page_size: Items per page, 1 to 100; None means 20.
+            page_token: `next_page_token` of an earlier page; None starts at the first page.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
         Returns:
@@ -55,7 +55,7 @@ class AsyncOperations(AsyncNamespace):
             ...     print(worker.state, worker.provider, len(worker.running))
             live sketch 0
         """
-        return self._list(requests.list_workers(), page_token, page_size, timeout)
+        return self._list(requests.list_workers(page_token, page_size), timeout)
 
     async def drain_worker(self, worker: Worker | str, *, timeout: float | None = None) -> Worker:
         """Let a worker finish what it runs and claim no further generations, until `resume_worker`.
@@ -112,13 +112,15 @@ class AsyncOperations(AsyncNamespace):
         """
         return await self._connection.call(requests.get_queue(), timeout)
 
-    async def pause_queue(self, route: str = "", *, note: str = "", timeout: float | None = None) -> Queue:
+    async def pause_queue(
+        self, route: str | None = None, *, note: str | None = None, timeout: float | None = None
+    ) -> Queue:
         """Let no worker claim generations, or those of one route, until `resume_queue`.
 
         Pausing twice changes only the note.
 
         Args:
-            route: Name of the route; empty means the whole queue.
+            route: Name of the route; None means the whole queue.
             note: Note for the users whose generations wait, at most 200 characters.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
@@ -135,11 +137,11 @@ class AsyncOperations(AsyncNamespace):
         """
         return await self._connection.call(requests.pause_queue(route, note), timeout)
 
-    async def resume_queue(self, route: str = "", *, timeout: float | None = None) -> Queue:
+    async def resume_queue(self, route: str | None = None, *, timeout: float | None = None) -> Queue:
         """End the pause of the whole queue, or of one route.
 
         Args:
-            route: Name of the route; empty means the whole queue.
+            route: Name of the route; None means the whole queue.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
@@ -177,16 +179,20 @@ class AsyncOperations(AsyncNamespace):
     async def bulk_cancel(
         self,
         *,
-        user_id: str = "",
-        project: Project | str = "",
-        states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] = (),
-        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] = (),
+        user_id: str | None = None,
+        project: Project | str | None = None,
+        states: GenerationState
+        | GenerationStateWord
+        | Iterable[GenerationState | GenerationStateWord]
+        | None = None,
+        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] | None = None,
         priorities: GenerationPriority
         | GenerationPriorityWord
-        | Iterable[GenerationPriority | GenerationPriorityWord] = (),
+        | Iterable[GenerationPriority | GenerationPriorityWord]
+        | None = None,
         create_time_to: datetime | None = None,
-        dry_run: bool = False,
-        max_count: int = 0,
+        dry_run: bool | None = None,
+        max_count: int | None = None,
         timeout: float | None = None,
     ) -> BulkCancellation:
         """Cancel the generations that match every given filter, oldest first.
@@ -195,24 +201,23 @@ class AsyncOperations(AsyncNamespace):
         generations. See with `dry_run` what is left.
 
         Args:
-            user_id: The user whose generations to cancel, or `-` for all users; empty means your own, which
+            user_id: The user whose generations to cancel, or `-` for all users; None means your own, which
                 needs no role.
-            project: Only generations of this project, or of the project with this id; empty means all.
-            states: PENDING or PROCESSING; empty means both.
-            error_reasons: Only generations whose last attempt failed with one of these reasons; empty means
+            project: Only generations of this project, or of the project with this id; None means all.
+            states: PENDING or PROCESSING; None means both.
+            error_reasons: Only generations whose last attempt failed with one of these reasons; None means
                 all generations.
-            priorities: Only generations of one of these priorities; empty means all.
+            priorities: Only generations of one of these priorities; None means all.
             create_time_to: Only generations created before this time, which must have a time zone.
             dry_run: True changes nothing, and returns what would be cancelled.
-            max_count: Maximum number of generations, 1 to 1,000; 0 means 100.
+            max_count: Maximum number of generations, 1 to 1,000; None means 100.
             timeout: Seconds for all attempts together; None uses the client's `transfer_timeout`.
 
         Returns:
             `generation_count`, the first `generation_ids`, and `has_more`.
 
         Raises:
-            ValueError: A time has no time zone.
-            InvalidArgumentError: A state cannot be cancelled.
+            InvalidArgumentError: A state cannot be cancelled, or a time has no time zone.
 
         Examples:
             >>> found = await client.operations.bulk_cancel(user_id="sarah", dry_run=True)
@@ -220,24 +225,28 @@ class AsyncOperations(AsyncNamespace):
             1 False
             >>> cancelled = await client.operations.bulk_cancel(user_id="sarah")
         """
-        selection = requests.generation_filter(
-            user_id, project, states, error_reasons, priorities, create_time_to
+        call = requests.bulk_cancel(
+            user_id, project, states, error_reasons, priorities, create_time_to, dry_run, max_count
         )
-        return await self._connection.call(requests.bulk_cancel(selection, dry_run, max_count), timeout)
+        return await self._connection.call(call, timeout)
 
     async def bulk_retry(
         self,
         *,
-        user_id: str = "",
-        project: Project | str = "",
-        states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] = (),
-        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] = (),
+        user_id: str | None = None,
+        project: Project | str | None = None,
+        states: GenerationState
+        | GenerationStateWord
+        | Iterable[GenerationState | GenerationStateWord]
+        | None = None,
+        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] | None = None,
         priorities: GenerationPriority
         | GenerationPriorityWord
-        | Iterable[GenerationPriority | GenerationPriorityWord] = (),
+        | Iterable[GenerationPriority | GenerationPriorityWord]
+        | None = None,
         create_time_to: datetime | None = None,
-        dry_run: bool = False,
-        max_count: int = 0,
+        dry_run: bool | None = None,
+        max_count: int | None = None,
         timeout: float | None = None,
     ) -> BulkRetry:
         """Retry the generations that match every given filter, oldest first, each at most once.
@@ -245,15 +254,15 @@ class AsyncOperations(AsyncNamespace):
         The client does not repeat the call after a lost answer; see `bulk_cancel`.
 
         Args:
-            user_id: The user whose generations to retry, or `-` for all users; empty means your own, which
+            user_id: The user whose generations to retry, or `-` for all users; None means your own, which
                 needs no role.
-            project: Only generations of this project, or of the project with this id; empty means all.
-            states: FAILED, CANCELLED or both; empty means FAILED.
-            error_reasons: Only generations that failed with one of these reasons; empty means all.
-            priorities: Only generations of one of these priorities; empty means all.
+            project: Only generations of this project, or of the project with this id; None means all.
+            states: FAILED, CANCELLED or both; None means FAILED.
+            error_reasons: Only generations that failed with one of these reasons; None means all.
+            priorities: Only generations of one of these priorities; None means all.
             create_time_to: Only generations created before this time, which must have a time zone.
             dry_run: True changes nothing, and returns what would be retried.
-            max_count: Maximum number of generations, 1 to 1,000; 0 means 100.
+            max_count: Maximum number of generations, 1 to 1,000; None means 100.
             timeout: Seconds for all attempts together; None uses the client's `transfer_timeout`.
 
         Returns:
@@ -261,8 +270,7 @@ class AsyncOperations(AsyncNamespace):
             `failures` of those that could not be retried.
 
         Raises:
-            ValueError: A time has no time zone.
-            InvalidArgumentError: A state cannot be retried.
+            InvalidArgumentError: A state cannot be retried, or a time has no time zone.
 
         Examples:
             >>> found = await client.operations.bulk_retry(
@@ -271,18 +279,18 @@ class AsyncOperations(AsyncNamespace):
             >>> print(found.generation_count, found.failure_count)
             0 0
         """
-        selection = requests.generation_filter(
-            user_id, project, states, error_reasons, priorities, create_time_to
+        call = requests.bulk_retry(
+            user_id, project, states, error_reasons, priorities, create_time_to, dry_run, max_count
         )
-        return await self._connection.call(requests.bulk_retry(selection, dry_run, max_count), timeout)
+        return await self._connection.call(call, timeout)
 
     def list_users(
         self,
         *,
         order: UserOrder | UserOrderWord | None = None,
         since: datetime | None = None,
-        page_size: int = 0,
-        page_token: str = "",
+        page_size: int | None = None,
+        page_token: str | None = None,
         timeout: float | None = None,
     ) -> AsyncItems[UserActivity]:
         """Return an iterator over the users with the most of something, largest number first.
@@ -290,22 +298,22 @@ class AsyncOperations(AsyncNamespace):
         Args:
             order: The number that counts; None means the length of the queue.
             since: Start of the period for failures and cost, with a time zone; None means 24 hours ago.
-            page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page; empty starts at the first page.
+            page_size: Items per page, 1 to 100; None means 20.
+            page_token: `next_page_token` of an earlier page; None starts at the first page.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
         Returns:
             The users; iterating requests the pages one by one.
 
         Raises:
-            ValueError: A time has no time zone.
+            InvalidArgumentError: A time has no time zone.
 
         Examples:
             >>> async for user in client.operations.list_users(order="queue_depth"):
             ...     print(user.user_id, user.due_count)
             sarah 1
         """
-        return self._list(requests.list_users(order, since), page_token, page_size, timeout)
+        return self._list(requests.list_users(order, since, page_token, page_size), timeout)
 
     async def get_limits(self, user_id: str, *, timeout: float | None = None) -> UserLimits:
         """Return the limits of a user, and what the user has used of them.

@@ -14,21 +14,21 @@ class AsyncPresets(AsyncNamespace):
     def list(
         self,
         *,
-        category: str = "",
-        query: str = "",
-        include_images: bool = False,
-        page_size: int = 0,
-        page_token: str = "",
+        category: str | None = None,
+        query: str | None = None,
+        include_images: bool | None = None,
+        page_size: int | None = None,
+        page_token: str | None = None,
         timeout: float | None = None,
     ) -> AsyncItems[Preset]:
         """Return an iterator over all presets that match every given filter, most popular first.
 
         Args:
-            category: Only presets of this category; empty means all.
+            category: Only presets of this category; None means all.
             query: Words that must occur in the name or the description; at most 200 characters.
             include_images: True fills `image_data`.
-            page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page; empty starts at the first page.
+            page_size: Items per page, 1 to 100; None means 20.
+            page_token: `next_page_token` of an earlier page; None starts at the first page.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
         Returns:
@@ -40,7 +40,7 @@ class AsyncPresets(AsyncNamespace):
             Village schoolteacher in a peci
         """
         return self._list(
-            requests.list_presets(category, query, include_images), page_token, page_size, timeout
+            requests.list_presets(category, query, include_images, page_token, page_size), timeout
         )
 
     async def get(self, preset: Preset | str, *, timeout: float | None = None) -> Preset:
@@ -68,17 +68,17 @@ class AsyncPersonas(AsyncNamespace):
     def list(
         self,
         *,
-        category: str = "",
-        page_size: int = 0,
-        page_token: str = "",
+        category: str | None = None,
+        page_size: int | None = None,
+        page_token: str | None = None,
         timeout: float | None = None,
     ) -> AsyncItems[PersonaExample]:
         """Return an iterator over all persona examples of the category, most used first.
 
         Args:
-            category: Only persona examples of this category; empty means all.
-            page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page; empty starts at the first page.
+            category: Only persona examples of this category; None means all.
+            page_size: Items per page, 1 to 100; None means 20.
+            page_token: `next_page_token` of an earlier page; None starts at the first page.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
         Returns:
@@ -90,7 +90,7 @@ class AsyncPersonas(AsyncNamespace):
             Aminata 36
             Tariq 27
         """
-        return self._list(requests.list_persona_examples(category), page_token, page_size, timeout)
+        return self._list(requests.list_persona_examples(category, page_token, page_size), timeout)
 
     async def get(
         self, persona_example: PersonaExample | str, *, timeout: float | None = None

@@ -14,7 +14,7 @@ class AsyncProjects(AsyncNamespace):
     async def create(
         self,
         name: str,
-        description: str = "",
+        description: str | None = None,
         *,
         request_id: str | None = None,
         timeout: float | None = None,
@@ -59,7 +59,7 @@ class AsyncProjects(AsyncNamespace):
         return await self._connection.call(requests.get_project(project), timeout)
 
     async def open(
-        self, project: Project | str, *, include_links: bool = False, timeout: float | None = None
+        self, project: Project | str, *, include_links: bool | None = None, timeout: float | None = None
     ) -> OpenedProject:
         """Return a project with up to 20 of its newest avatars and their thumbnails, in one call.
 
@@ -84,11 +84,11 @@ class AsyncProjects(AsyncNamespace):
     def list(
         self,
         *,
-        include_newest_avatars: bool = False,
-        include_links: bool = False,
-        page_size: int = 0,
-        page_token: str = "",
-        user_id: str = "",
+        include_newest_avatars: bool | None = None,
+        include_links: bool | None = None,
+        page_size: int | None = None,
+        page_token: str | None = None,
+        user_id: str | None = None,
         timeout: float | None = None,
     ) -> AsyncItems[Project]:
         """Return an iterator over all projects of the user, newest first.
@@ -96,9 +96,9 @@ class AsyncProjects(AsyncNamespace):
         Args:
             include_newest_avatars: True fills `newest_avatars`, at most four for each project.
             include_links: True fills `image_url` and `thumbnail_url` of these avatars.
-            page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page; empty starts at the first page.
-            user_id: For operators: the owner of the projects, or `-` for all users. Empty means the caller.
+            page_size: Items per page, 1 to 100; None means 20.
+            page_token: `next_page_token` of an earlier page; None starts at the first page.
+            user_id: For operators: the owner of the projects, or `-` for all users. None means the caller.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
         Returns:
@@ -113,9 +113,7 @@ class AsyncProjects(AsyncNamespace):
             Spring campaign
         """
         return self._list(
-            requests.list_projects(include_newest_avatars, include_links, user_id),
-            page_token,
-            page_size,
+            requests.list_projects(include_newest_avatars, include_links, user_id, page_token, page_size),
             timeout,
         )
 
@@ -125,7 +123,7 @@ class AsyncProjects(AsyncNamespace):
         *,
         name: str | None = None,
         description: str | None = None,
-        expected_revision: int = 0,
+        expected_revision: int | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Project:
@@ -138,7 +136,7 @@ class AsyncProjects(AsyncNamespace):
             project: Project, or its id.
             name: New name, 1 to 120 characters; None keeps the current one.
             description: New description, at most 2,000 characters; None keeps the current one, "" removes it.
-            expected_revision: Revision that the project must have; 0 means any.
+            expected_revision: Revision that the project must have; None means any.
             request_id: UUID of this logical call; None creates one.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
@@ -146,8 +144,7 @@ class AsyncProjects(AsyncNamespace):
             The project after the update.
 
         Raises:
-            ValueError: No field is given.
-            InvalidArgumentError: The name or the description exceeds its limit.
+            InvalidArgumentError: No field is given, or the name or the description exceeds its limit.
             NotFoundError: The project does not exist or belongs to another user.
             AbortedError: The project has another revision, `metadata["current_revision"]`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from avatar_creator._requests.calls import Item
 
@@ -18,6 +18,9 @@ class AsyncWatch(AsyncIterator[Item]):
 
     def __init__(self, items: AsyncGenerator[Item, None]) -> None:
         self._items = items
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a watch holds a connection and cannot be pickled; pickle the states that it returns")
 
     async def __anext__(self) -> Item:
         return await anext(self._items)

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from avatar_creator import rpcs
 from avatar_creator._requests.calls import Call, ListCall
-from avatar_creator._requests.fields import (
-    attributes_of,
-    field_mask,
-    given_or_new,
-    id_of,
-    ids_of,
-    number_of,
-    numbers_of,
-    persona_of,
-    refused,
-)
+from avatar_creator._requests.fields import LARGEST_INT64, RequestArguments
 from avatar_creator.enums import (
     AgeRange,
     AgeRangeWord,
@@ -31,7 +23,8 @@ from avatar_creator.enums import (
     Style,
     StyleWord,
 )
-from avatar_creator.pictures import Picture, PictureSource, is_picture
+from avatar_creator.outcomes import BatchProgress
+from avatar_creator.pictures import Picture, PictureSource, UploadProgress, is_picture
 from avatar_creator.v1.avatar_pb2 import Avatar as AvatarMessage
 from avatar_creator.v1.avatar_service_pb2 import (
     BatchGetAvatarsRequest,
@@ -60,57 +53,86 @@ from avatar_creator.values import (
 
 def upload_avatar(
     project: Project | str,
-    name: str,
+    picture: Picture,
+    name: str | None,
     persona: Persona | PersonaFields | None,
     attributes: Attributes | AttributesFields | None,
-    content_type: str,
-    defer_thumbnail: bool,
+    content_type: str | None,
+    defer_thumbnail: bool | None,
+    on_progress: UploadProgress | None,
     request_id: str | None,
-) -> UploadAvatarMetadata:
-    return UploadAvatarMetadata(
-        project_id=id_of("project", Project, project),
-        name=name,
-        persona=persona_of(persona),
-        attributes=attributes_of(attributes),
-        content_type=content_type,
-        defer_thumbnail=defer_thumbnail,
-        request_id=given_or_new(request_id),
-    )
+) -> tuple[PictureSource, UploadAvatarMetadata]:
+    """Return the picture, and the metadata of its upload."""
+    with RequestArguments() as given:
+        source = PictureSource(picture, "picture")
+        given.collected(source.check)
+        metadata = UploadAvatarMetadata(
+            project_id=given.id("project", Project, project),
+            name=given.text("name", source.name if name is None else name),
+            persona=given.persona(persona),
+            attributes=given.attributes(attributes),
+            content_type=given.text("content_type", content_type),
+            defer_thumbnail=given.flag("defer_thumbnail", defer_thumbnail),
+            request_id=given.request_id(request_id),
+        )
+        if name is None and not source.name:
+            given.refuse("name", "must be given, because the picture has no file name")
+        given.function("on_progress", on_progress)
+    return source, metadata
 
 
 def upload_avatars(
-    project: Project | str, pictures: Iterable[Picture] | Mapping[str, Picture]
-) -> tuple[list[Picture], list[UploadAvatarMetadata]]:
-    """Return the pictures with the metadata of their uploads."""
-    if is_picture(pictures) or not isinstance(pictures, Iterable):
-        raise refused("pictures", "must be a list, as in [first, second], or a mapping of names to pictures")
-    if isinstance(pictures, Mapping):
-        named = list(pictures.items())
-    else:
-        named = [(PictureSource(picture).name, picture) for picture in pictures]
-    for number, (name, picture) in enumerate(named):
-        if not is_picture(picture):
-            raise refused(f"pictures[{number}]", "must be a path, bytes, an open file or an image of Pillow")
-        if not name:
-            raise refused(f"pictures[{number}]", "has no file name; give a mapping of names to pictures")
-    return (
-        [picture for _, picture in named],
-        [upload_avatar(project, name, None, None, "", False, None) for name, _ in named],
-    )
+    project: Project | str,
+    pictures: Iterable[Picture] | Mapping[str, Picture],
+    concurrency: int | None,
+    on_progress: BatchProgress | None,
+) -> tuple[list[Picture], list[tuple[PictureSource, UploadAvatarMetadata]], int]:
+    """Return the pictures, their uploads, and how many are made at the same time."""
+    with RequestArguments() as given:
+        project_id = given.id("project", Project, project)
+        named = list[tuple[str | None, Picture]]()
+        if is_picture(pictures) or not isinstance(pictures, Iterable):
+            given.refuse(
+                "pictures", "must be a list, as in [first, second], or a mapping of names to pictures"
+            )
+        elif isinstance(pictures, Mapping):
+            named = list(pictures.items())
+        else:
+            named = [(None, picture) for picture in pictures]
+        uploads = list[tuple[PictureSource, UploadAvatarMetadata]]()
+        for number, (name, picture) in enumerate(named):
+            source = PictureSource(picture, f"pictures[{number}]")
+            given.collected(source.check)
+            name = source.name if name is None else given.text(source.argument, name, required=True)
+            if not name and is_picture(picture):
+                given.refuse(source.argument, "has no file name; give a mapping of names to pictures")
+            metadata = UploadAvatarMetadata(
+                project_id=project_id, name=name, request_id=given.request_id(None)
+            )
+            uploads.append((source, metadata))
+        at_once = given.concurrency(concurrency)
+        given.function("on_progress", on_progress)
+    return [picture for _, picture in named], uploads, at_once
 
 
-def get_avatar(avatar: Avatar | str, include_links: bool = False) -> Call[GetAvatarResponse, Avatar]:
-    request = GetAvatarRequest(avatar_id=id_of("avatar", Avatar, avatar), include_links=include_links)
+def get_avatar(avatar: Avatar | str, include_links: bool | None = None) -> Call[GetAvatarResponse, Avatar]:
+    with RequestArguments() as given:
+        request = GetAvatarRequest(
+            avatar_id=given.id("avatar", Avatar, avatar),
+            include_links=given.flag("include_links", include_links),
+        )
     return Call(rpcs.GET_AVATAR, request, lambda response: Avatar.from_message(response.avatar))
 
 
 def batch_get_avatars(
-    avatars: Iterable[Avatar | str], include_thumbnails: bool, include_links: bool = False
+    avatars: Iterable[Avatar | str], include_thumbnails: bool | None, include_links: bool | None = None
 ) -> Call[BatchGetAvatarsResponse, BatchGetAvatarsResponse]:
-    ids = ids_of("avatars", Avatar, avatars)
-    request = BatchGetAvatarsRequest(
-        avatar_ids=ids, include_thumbnails=include_thumbnails, include_links=include_links
-    )
+    with RequestArguments() as given:
+        request = BatchGetAvatarsRequest(
+            avatar_ids=given.ids("avatars", Avatar, avatars),
+            include_thumbnails=given.flag("include_thumbnails", include_thumbnails),
+            include_links=given.flag("include_links", include_links),
+        )
     return Call(rpcs.BATCH_GET_AVATARS, request, lambda response: response)
 
 
@@ -128,31 +150,36 @@ def avatar_batch(result: BatchGetAvatarsResponse) -> AvatarBatch:
 
 
 def list_avatars(
-    project: Project | str,
-    query: str,
-    source_types: SourceType | SourceTypeWord | Iterable[SourceType | SourceTypeWord],
+    project: Project | str | None,
+    query: str | None,
+    source_types: SourceType | SourceTypeWord | Iterable[SourceType | SourceTypeWord] | None,
     gender: Gender | GenderWord | None,
     age_range: AgeRange | AgeRangeWord | None,
-    ethnicity: str,
+    ethnicity: str | None,
     style: Style | StyleWord | None,
     order: AvatarOrder | AvatarOrderWord | None,
-    include_thumbnails: bool,
-    include_links: bool,
-    user_id: str,
+    include_thumbnails: bool | None,
+    include_links: bool | None,
+    user_id: str | None,
+    page_token: str | None,
+    page_size: int | None,
 ) -> ListCall[ListAvatarsResponse, Avatar]:
-    request = ListAvatarsRequest(
-        project_id=id_of("project", Project, project),
-        query=query,
-        source_types=numbers_of("source_types", SourceType, source_types),
-        gender=number_of("gender", Gender, gender),
-        age_range=number_of("age_range", AgeRange, age_range),
-        ethnicity=ethnicity,
-        style=number_of("style", Style, style),
-        order=number_of("order", AvatarOrder, order),
-        include_thumbnails=include_thumbnails,
-        include_links=include_links,
-        user_id=user_id,
-    )
+    with RequestArguments() as given:
+        request = ListAvatarsRequest(
+            project_id=given.optional_id("project", Project, project),
+            query=given.text("query", query),
+            source_types=given.enums("source_types", SourceType, source_types),
+            gender=given.enum("gender", Gender, gender),
+            age_range=given.enum("age_range", AgeRange, age_range),
+            ethnicity=given.text("ethnicity", ethnicity),
+            style=given.enum("style", Style, style),
+            order=given.enum("order", AvatarOrder, order),
+            include_thumbnails=given.flag("include_thumbnails", include_thumbnails),
+            include_links=given.flag("include_links", include_links),
+            user_id=given.text("user_id", user_id),
+            page_token=given.text("page_token", page_token),
+            page_size=given.whole("page_size", page_size),
+        )
     return ListCall(rpcs.LIST_AVATARS, request, lambda response: map(Avatar.from_message, response.avatars))
 
 
@@ -162,46 +189,66 @@ def update_avatar(
     persona: Persona | PersonaFields | None,
     attributes: Attributes | AttributesFields | None,
     paths: Iterable[str] | None,
-    expected_revision: int,
+    expected_revision: int | None,
     request_id: str | None,
 ) -> Call[UpdateAvatarResponse, Avatar]:
-    request = UpdateAvatarRequest(
-        avatar=AvatarMessage(
-            id=id_of("avatar", Avatar, avatar),
-            name=name or "",
-            persona=persona_of(persona),
-            attributes=attributes_of(attributes),
-        ),
-        update_mask=field_mask(paths, name=name, persona=persona, attributes=attributes),
-        expected_revision=expected_revision,
-        request_id=given_or_new(request_id),
-    )
+    with RequestArguments() as given:
+        request = UpdateAvatarRequest(
+            avatar=AvatarMessage(
+                id=given.id("avatar", Avatar, avatar),
+                name=given.text("name", name),
+                persona=given.persona(persona),
+                attributes=given.attributes(attributes),
+            ),
+            update_mask=given.mask(paths, name=name, persona=persona, attributes=attributes),
+            expected_revision=given.whole("expected_revision", expected_revision, most=LARGEST_INT64),
+            request_id=given.request_id(request_id),
+        )
     return Call(rpcs.UPDATE_AVATAR, request, lambda response: Avatar.from_message(response.avatar))
 
 
 def delete_avatar(avatar: Avatar | str) -> Call[DeleteAvatarResponse, None]:
-    request = DeleteAvatarRequest(avatar_id=id_of("avatar", Avatar, avatar))
+    with RequestArguments() as given:
+        request = DeleteAvatarRequest(avatar_id=given.id("avatar", Avatar, avatar))
     return Call(rpcs.DELETE_AVATAR, request, lambda _: None)
 
 
+def download_image(
+    avatar: Avatar | str,
+    variant: ImageVariant | ImageVariantWord | None,
+    to: str | os.PathLike[str] | None,
+) -> tuple[DownloadImageRequest, Path | None]:
+    """Return the request for the picture, and the path of its file."""
+    with RequestArguments() as given:
+        request = DownloadImageRequest(
+            avatar_id=given.id("avatar", Avatar, avatar), variant=given.enum("variant", ImageVariant, variant)
+        )
+        path = given.optional_path("to", to)
+    return request, path
+
+
 def download_images(
-    avatars: Iterable[Avatar | str], variant: ImageVariant | ImageVariantWord | None
-) -> tuple[list[Avatar | str], list[DownloadImageRequest]]:
-    """Return the avatars with the requests for their pictures."""
-    given = avatars if isinstance(avatars, str | Avatar) else list(avatars)
-    ids = ids_of("avatars", Avatar, given)
-    return list(given), [download_image(each, variant) for each in ids]
+    avatars: Iterable[Avatar | str],
+    variant: ImageVariant | ImageVariantWord | None,
+    to: str | os.PathLike[str] | None,
+    concurrency: int | None,
+    on_progress: BatchProgress | None,
+) -> tuple[list[Avatar | str], list[DownloadImageRequest], Path | None, int]:
+    """Return the avatars, the requests for their pictures, the folder, and how many are made at a time."""
+    with RequestArguments() as given:
+        listed = (
+            avatars if isinstance(avatars, str | bytes) or not isinstance(avatars, Iterable) else [*avatars]
+        )
+        ids = given.ids("avatars", Avatar, listed)
+        number = given.enum("variant", ImageVariant, variant)
+        folder = given.optional_path("to", to)
+        at_once = given.concurrency(concurrency)
+        given.function("on_progress", on_progress)
+    assert isinstance(listed, list)
+    return listed, [DownloadImageRequest(avatar_id=id, variant=number) for id in ids], folder, at_once
 
 
 def file_name(request: DownloadImageRequest, suffix: str) -> str:
     """Return the name of the file for the downloaded picture."""
     thumbnail = request.variant == ImageVariant.THUMBNAIL.number
     return f"{request.avatar_id}{'-thumbnail' if thumbnail else ''}{suffix}"
-
-
-def download_image(
-    avatar: Avatar | str, variant: ImageVariant | ImageVariantWord | None
-) -> DownloadImageRequest:
-    return DownloadImageRequest(
-        avatar_id=id_of("avatar", Avatar, avatar), variant=number_of("variant", ImageVariant, variant)
-    )

@@ -10,18 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from avatar_creator import rpcs
 from avatar_creator._requests.calls import Call, ListCall
-from avatar_creator._requests.fields import (
-    at_least_one,
-    attributes_of,
-    given_or_new,
-    id_of,
-    number_of,
-    numbers_of,
-    persona_of,
-    references_of,
-    refused,
-    timestamp,
-)
+from avatar_creator._requests.fields import LARGEST_UINT32, RequestArguments
 from avatar_creator.enums import (
     ErrorReason,
     GenerationOrder,
@@ -68,39 +57,65 @@ from avatar_creator.values import (
 
 
 def generation_request(
-    project: Project | str, prompt: str, parameters: GenerationParameters
-) -> CreateGenerationRequest:
-    """Return the request without its references, which may have to be uploaded first."""
+    project: Project | str,
+    prompt: str | None,
+    parameters: GenerationParameters,
+    request_id: str | None,
+) -> tuple[CreateGenerationRequest, list[str | PictureSource]]:
+    """Return the request without its references, and the references, which may have to be uploaded first."""
+    with RequestArguments() as given:
+        request, references = _generation(given, project, prompt, parameters)
+        request.request_id = given.request_id(request_id)
+    return request, references
+
+
+def variations_request(
+    project: Project | str,
+    prompt: str | None,
+    count: int,
+    parameters: GenerationParameters,
+    request_id: str | None,
+) -> tuple[CreateGenerationRequest, list[str | PictureSource]]:
+    """Return the same for a call that starts several generations."""
+    with RequestArguments() as given:
+        request, references = _generation(given, project, prompt, parameters)
+        request.request_id = given.request_id(request_id)
+        # The service reads 0 as 1, so a caller whose count reaches 0 would pay for one generation.
+        request.variation_count = given.whole("count", count, least=1, required=True)
+    return request, references
+
+
+def _generation(
+    given: RequestArguments, project: object, prompt: object, parameters: GenerationParameters
+) -> tuple[CreateGenerationRequest, list[str | PictureSource]]:
     unknown = parameters.keys() - GenerationParameters.__optional_keys__
     if unknown:
         raise TypeError(
             f"unknown keyword argument {', '.join(sorted(unknown))}; see avatar_creator.GenerationParameters"
         )
-    return CreateGenerationRequest(
-        project_id=id_of("project", Project, project),
-        prompt=prompt,
-        avatar_name=parameters.get("avatar_name", ""),
-        persona=persona_of(parameters.get("persona")),
-        attributes=attributes_of(parameters.get("attributes")),
+    get = parameters.get
+    request = CreateGenerationRequest(
+        project_id=given.id("project", Project, project),
+        prompt=given.text("prompt", prompt),
+        avatar_name=given.text("avatar_name", get("avatar_name")),
+        persona=given.persona(get("persona")),
+        attributes=given.attributes(get("attributes")),
         options=GenerationOptions(
-            width=parameters.get("width", 0),
-            height=parameters.get("height", 0),
-            seed=parameters.get("seed"),
-            steps=parameters.get("steps", 0),
-            guidance_scale=parameters.get("guidance_scale", 0.0),
-            negative_prompt=parameters.get("negative_prompt", ""),
-            reference_strength=parameters.get("reference_strength", 0.0),
-            strict=parameters.get("strict", False),
-            omit_recipe=parameters.get("omit_recipe", False),
+            width=given.whole("width", get("width")),
+            height=given.whole("height", get("height")),
+            seed=given.optional_whole("seed", get("seed"), least=0, most=LARGEST_UINT32),
+            steps=given.whole("steps", get("steps")),
+            guidance_scale=given.number("guidance_scale", get("guidance_scale")),
+            negative_prompt=given.text("negative_prompt", get("negative_prompt")),
+            reference_strength=given.number("reference_strength", get("reference_strength")),
+            strict=given.flag("strict", get("strict")),
+            omit_recipe=given.flag("omit_recipe", get("omit_recipe")),
         ),
-        preset_id=id_of("preset", Preset, parameters.get("preset", "")),
-        persona_example_id=id_of("persona_example", PersonaExample, parameters.get("persona_example", "")),
-        priority=number_of("priority", GenerationPriority, parameters.get("priority")),
+        preset_id=given.optional_id("preset", Preset, get("preset")),
+        persona_example_id=given.optional_id("persona_example", PersonaExample, get("persona_example")),
+        priority=given.enum("priority", GenerationPriority, get("priority")),
     )
-
-
-def references(parameters: GenerationParameters) -> list[str | PictureSource]:
-    return references_of(parameters.get("reference"))
+    return request, given.references(get("reference"))
 
 
 def upload_of_reference(
@@ -130,47 +145,57 @@ def create_generations(
 def reproduce_generation(
     generation: AnyGeneration,
     project: Project | str,
-    avatar_name: str,
+    avatar_name: str | None,
     priority: GenerationPriority | GenerationPriorityWord | None,
     request_id: str | None,
 ) -> Call[CreateGenerationResponse, Generation]:
-    request = CreateGenerationRequest(
-        project_id=id_of("project", Project, project),
-        avatar_name=avatar_name,
-        reproduce_generation_id=id_of("generation", Generation, generation),
-        priority=number_of("priority", GenerationPriority, priority),
-        request_id=given_or_new(request_id),
-    )
+    with RequestArguments() as given:
+        request = CreateGenerationRequest(
+            project_id=given.id("project", Project, project),
+            avatar_name=given.text("avatar_name", avatar_name),
+            reproduce_generation_id=given.id("generation", Generation, generation),
+            priority=given.enum("priority", GenerationPriority, priority),
+            request_id=given.request_id(request_id),
+        )
     return Call(
         rpcs.CREATE_GENERATION, request, lambda response: Generation.from_message(response.generation)
     )
 
 
 def estimate_generation(
-    project: Project | str, prompt: str, parameters: GenerationParameters, variation_count: int
+    project: Project | str,
+    prompt: str | None,
+    parameters: GenerationParameters,
+    variation_count: int | None,
 ) -> Call[EstimateGenerationResponse, Estimate]:
-    generation = generation_request(project, prompt, parameters)
-    generation.variation_count = at_least_one("variation_count", variation_count)
-    for reference in references(parameters):
-        if isinstance(reference, PictureSource):
-            raise refused("reference", "must be an avatar or its id, because an estimate uploads nothing")
-        generation.reference_avatar_ids.append(reference)
+    with RequestArguments() as given:
+        generation, references = _generation(given, project, prompt, parameters)
+        generation.variation_count = given.whole(
+            "variation_count", 1 if variation_count is None else variation_count, least=1
+        )
+        for reference in references:
+            if isinstance(reference, str):
+                generation.reference_avatar_ids.append(reference)
+            else:
+                given.refuse(
+                    reference.argument, "must be an avatar or its id, because an estimate uploads nothing"
+                )
     request = EstimateGenerationRequest(generation=generation)
     return Call(rpcs.ESTIMATE_GENERATION, request, Estimate.from_message)
 
 
 def get_generation(generation: AnyGeneration) -> Call[GetGenerationResponse, Generation]:
-    request = GetGenerationRequest(generation_id=id_of("generation", Generation, generation))
+    request = GetGenerationRequest(generation_id=_id_of(generation))
     return Call(rpcs.GET_GENERATION, request, lambda response: Generation.from_message(response.generation))
 
 
 def get_details(generation: AnyGeneration) -> Call[GetGenerationResponse, GenerationDetails]:
-    request = GetGenerationRequest(generation_id=id_of("generation", Generation, generation))
+    request = GetGenerationRequest(generation_id=_id_of(generation))
     return Call(rpcs.GET_GENERATION, request, GenerationDetails.from_message)
 
 
 def list_attempts(generation: AnyGeneration) -> Call[GetGenerationResponse, tuple[GenerationAttempt, ...]]:
-    request = GetGenerationRequest(generation_id=id_of("generation", Generation, generation))
+    request = GetGenerationRequest(generation_id=_id_of(generation))
     return Call(
         rpcs.GET_GENERATION,
         request,
@@ -179,7 +204,7 @@ def list_attempts(generation: AnyGeneration) -> Call[GetGenerationResponse, tupl
 
 
 def get_recipe(generation: AnyGeneration) -> Call[GetGenerationResponse, Recipe | None]:
-    request = GetGenerationRequest(generation_id=id_of("generation", Generation, generation))
+    request = GetGenerationRequest(generation_id=_id_of(generation))
     return Call(
         rpcs.GET_GENERATION,
         request,
@@ -188,29 +213,35 @@ def get_recipe(generation: AnyGeneration) -> Call[GetGenerationResponse, Recipe 
 
 
 def list_generations(
-    project: Project | str,
-    group_id: str,
-    states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord],
+    project: Project | str | None,
+    group_id: str | None,
+    states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] | None,
     create_time_from: datetime | None,
     create_time_to: datetime | None,
-    user_id: str,
-    error_reasons: ErrorReason | str | Iterable[ErrorReason | str],
+    user_id: str | None,
+    error_reasons: ErrorReason | str | Iterable[ErrorReason | str] | None,
     priorities: GenerationPriority
     | GenerationPriorityWord
-    | Iterable[GenerationPriority | GenerationPriorityWord],
+    | Iterable[GenerationPriority | GenerationPriorityWord]
+    | None,
     order: GenerationOrder | GenerationOrderWord | None,
+    page_token: str | None,
+    page_size: int | None,
 ) -> ListCall[ListGenerationsResponse, Generation]:
-    request = ListGenerationsRequest(
-        project_id=id_of("project", Project, project),
-        group_id=group_id,
-        states=numbers_of("states", GenerationState, states),
-        create_time_from=timestamp(create_time_from),
-        create_time_to=timestamp(create_time_to),
-        user_id=user_id,
-        error_reasons=numbers_of("error_reasons", ErrorReason, error_reasons),
-        priorities=numbers_of("priorities", GenerationPriority, priorities),
-        order=number_of("order", GenerationOrder, order),
-    )
+    with RequestArguments() as given:
+        request = ListGenerationsRequest(
+            project_id=given.optional_id("project", Project, project),
+            group_id=given.text("group_id", group_id),
+            states=given.enums("states", GenerationState, states),
+            create_time_from=given.time("create_time_from", create_time_from),
+            create_time_to=given.time("create_time_to", create_time_to),
+            user_id=given.text("user_id", user_id),
+            error_reasons=given.enums("error_reasons", ErrorReason, error_reasons),
+            priorities=given.enums("priorities", GenerationPriority, priorities),
+            order=given.enum("order", GenerationOrder, order),
+            page_token=given.text("page_token", page_token),
+            page_size=given.whole("page_size", page_size),
+        )
     return ListCall(
         rpcs.LIST_GENERATIONS, request, lambda response: map(Generation.from_message, response.generations)
     )
@@ -241,7 +272,7 @@ def watch_all(user_id: str, changed_since: Timestamp | None) -> WatchGenerations
 
 
 def cancel_generation(generation: AnyGeneration) -> Call[CancelGenerationResponse, Generation]:
-    request = CancelGenerationRequest(generation_id=id_of("generation", Generation, generation))
+    request = CancelGenerationRequest(generation_id=_id_of(generation))
     return Call(
         rpcs.CANCEL_GENERATION, request, lambda response: Generation.from_message(response.generation)
     )
@@ -250,7 +281,14 @@ def cancel_generation(generation: AnyGeneration) -> Call[CancelGenerationRespons
 def retry_generation(
     generation: AnyGeneration, request_id: str | None
 ) -> Call[RetryGenerationResponse, Generation]:
-    request = RetryGenerationRequest(
-        generation_id=id_of("generation", Generation, generation), request_id=given_or_new(request_id)
-    )
+    with RequestArguments() as given:
+        request = RetryGenerationRequest(
+            generation_id=given.id("generation", Generation, generation),
+            request_id=given.request_id(request_id),
+        )
     return Call(rpcs.RETRY_GENERATION, request, lambda response: Generation.from_message(response.generation))
+
+
+def _id_of(generation: AnyGeneration) -> str:
+    with RequestArguments() as given:
+        return given.id("generation", Generation, generation)

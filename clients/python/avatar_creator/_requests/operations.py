@@ -7,7 +7,7 @@ from datetime import datetime
 
 from avatar_creator import rpcs
 from avatar_creator._requests.calls import Call, ListCall
-from avatar_creator._requests.fields import id_of, number_of, numbers_of, timestamp
+from avatar_creator._requests.fields import LARGEST_INT64, RequestArguments
 from avatar_creator.enums import (
     ErrorReason,
     GenerationPriority,
@@ -60,10 +60,12 @@ from avatar_creator.values import (
 )
 
 
-def list_workers() -> ListCall[ListWorkersResponse, Worker]:
-    return ListCall(
-        rpcs.LIST_WORKERS, ListWorkersRequest(), lambda response: map(Worker.from_message, response.workers)
-    )
+def list_workers(page_token: str | None, page_size: int | None) -> ListCall[ListWorkersResponse, Worker]:
+    with RequestArguments() as given:
+        request = ListWorkersRequest(
+            page_token=given.text("page_token", page_token), page_size=given.whole("page_size", page_size)
+        )
+    return ListCall(rpcs.LIST_WORKERS, request, lambda response: map(Worker.from_message, response.workers))
 
 
 def drain_worker(worker: Worker | str) -> Call[DrainWorkerResponse, Worker]:
@@ -80,67 +82,106 @@ def get_queue() -> Call[GetQueueResponse, Queue]:
     return Call(rpcs.GET_QUEUE, GetQueueRequest(), lambda response: Queue.from_message(response.queue))
 
 
-def pause_queue(route: str, note: str) -> Call[PauseQueueResponse, Queue]:
-    request = PauseQueueRequest(route=route, note=note)
+def pause_queue(route: str | None, note: str | None) -> Call[PauseQueueResponse, Queue]:
+    with RequestArguments() as given:
+        request = PauseQueueRequest(route=given.text("route", route), note=given.text("note", note))
     return Call(rpcs.PAUSE_QUEUE, request, lambda response: Queue.from_message(response.queue))
 
 
-def resume_queue(route: str) -> Call[ResumeQueueResponse, Queue]:
-    return Call(
-        rpcs.RESUME_QUEUE,
-        ResumeQueueRequest(route=route),
-        lambda response: Queue.from_message(response.queue),
-    )
+def resume_queue(route: str | None) -> Call[ResumeQueueResponse, Queue]:
+    with RequestArguments() as given:
+        request = ResumeQueueRequest(route=given.text("route", route))
+    return Call(rpcs.RESUME_QUEUE, request, lambda response: Queue.from_message(response.queue))
 
 
 def retry_now(generation: AnyGeneration) -> Call[RetryNowResponse, Generation]:
-    request = RetryNowRequest(generation_id=id_of("generation", Generation, generation))
+    with RequestArguments() as given:
+        request = RetryNowRequest(generation_id=given.id("generation", Generation, generation))
     return Call(rpcs.RETRY_NOW, request, lambda response: Generation.from_message(response.generation))
 
 
-def generation_filter(
-    user_id: str,
-    project: Project | str,
-    states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord],
-    error_reasons: ErrorReason | str | Iterable[ErrorReason | str],
+def bulk_cancel(
+    user_id: str | None,
+    project: Project | str | None,
+    states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] | None,
+    error_reasons: ErrorReason | str | Iterable[ErrorReason | str] | None,
     priorities: GenerationPriority
     | GenerationPriorityWord
-    | Iterable[GenerationPriority | GenerationPriorityWord],
+    | Iterable[GenerationPriority | GenerationPriorityWord]
+    | None,
     create_time_to: datetime | None,
-) -> GenerationFilter:
-    return GenerationFilter(
-        user_id=user_id,
-        project_id=id_of("project", Project, project),
-        states=numbers_of("states", GenerationState, states),
-        error_reasons=numbers_of("error_reasons", ErrorReason, error_reasons),
-        priorities=numbers_of("priorities", GenerationPriority, priorities),
-        create_time_to=timestamp(create_time_to),
-    )
-
-
-def bulk_cancel(
-    selection: GenerationFilter, dry_run: bool, max_count: int
+    dry_run: bool | None,
+    max_count: int | None,
 ) -> Call[BulkCancelGenerationsResponse, BulkCancellation]:
-    request = BulkCancelGenerationsRequest(filter=selection, dry_run=dry_run, max_count=max_count)
+    with RequestArguments() as given:
+        request = BulkCancelGenerationsRequest(
+            filter=_filter(given, user_id, project, states, error_reasons, priorities, create_time_to),
+            dry_run=given.flag("dry_run", dry_run),
+            max_count=given.whole("max_count", max_count),
+        )
     return Call(rpcs.BULK_CANCEL_GENERATIONS, request, BulkCancellation.from_message)
 
 
 def bulk_retry(
-    selection: GenerationFilter, dry_run: bool, max_count: int
+    user_id: str | None,
+    project: Project | str | None,
+    states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] | None,
+    error_reasons: ErrorReason | str | Iterable[ErrorReason | str] | None,
+    priorities: GenerationPriority
+    | GenerationPriorityWord
+    | Iterable[GenerationPriority | GenerationPriorityWord]
+    | None,
+    create_time_to: datetime | None,
+    dry_run: bool | None,
+    max_count: int | None,
 ) -> Call[BulkRetryGenerationsResponse, BulkRetry]:
-    request = BulkRetryGenerationsRequest(filter=selection, dry_run=dry_run, max_count=max_count)
+    with RequestArguments() as given:
+        request = BulkRetryGenerationsRequest(
+            filter=_filter(given, user_id, project, states, error_reasons, priorities, create_time_to),
+            dry_run=given.flag("dry_run", dry_run),
+            max_count=given.whole("max_count", max_count),
+        )
     return Call(rpcs.BULK_RETRY_GENERATIONS, request, BulkRetry.from_message)
 
 
+def _filter(
+    given: RequestArguments,
+    user_id: object,
+    project: object,
+    states: object,
+    error_reasons: object,
+    priorities: object,
+    create_time_to: object,
+) -> GenerationFilter:
+    return GenerationFilter(
+        user_id=given.text("user_id", user_id),
+        project_id=given.optional_id("project", Project, project),
+        states=given.enums("states", GenerationState, states),
+        error_reasons=given.enums("error_reasons", ErrorReason, error_reasons),
+        priorities=given.enums("priorities", GenerationPriority, priorities),
+        create_time_to=given.time("create_time_to", create_time_to),
+    )
+
+
 def list_users(
-    order: UserOrder | UserOrderWord | None, since: datetime | None
+    order: UserOrder | UserOrderWord | None,
+    since: datetime | None,
+    page_token: str | None,
+    page_size: int | None,
 ) -> ListCall[ListUsersResponse, UserActivity]:
-    request = ListUsersRequest(order=number_of("order", UserOrder, order), since=timestamp(since))
+    with RequestArguments() as given:
+        request = ListUsersRequest(
+            order=given.enum("order", UserOrder, order),
+            since=given.time("since", since),
+            page_token=given.text("page_token", page_token),
+            page_size=given.whole("page_size", page_size),
+        )
     return ListCall(rpcs.LIST_USERS, request, lambda response: map(UserActivity.from_message, response.users))
 
 
 def get_user_limits(user_id: str) -> Call[GetUserLimitsResponse, UserLimits]:
-    request = GetUserLimitsRequest(user_id=user_id)
+    with RequestArguments() as given:
+        request = GetUserLimitsRequest(user_id=given.text("user_id", user_id, required=True))
     return Call(rpcs.GET_USER_LIMITS, request, lambda response: UserLimits.from_message(response.limits))
 
 
@@ -151,20 +192,27 @@ def set_user_limits(
     per_day: int | None,
     spend_per_day_micros: int | None,
 ) -> Call[SetUserLimitsResponse, UserLimits]:
-    limits = GenerationLimitsMessage(
-        concurrent=concurrent,
-        per_minute=per_minute,
-        per_day=per_day,
-        spend_per_day_micros=spend_per_day_micros,
-    )
-    request = SetUserLimitsRequest(user_id=user_id, limits=limits)
+    with RequestArguments() as given:
+        limits = GenerationLimitsMessage(
+            concurrent=given.optional_whole("concurrent", concurrent),
+            per_minute=given.optional_whole("per_minute", per_minute),
+            per_day=given.optional_whole("per_day", per_day),
+            spend_per_day_micros=given.optional_whole(
+                "spend_per_day_micros", spend_per_day_micros, most=LARGEST_INT64
+            ),
+        )
+        request = SetUserLimitsRequest(user_id=given.text("user_id", user_id, required=True), limits=limits)
     return Call(rpcs.SET_USER_LIMITS, request, lambda response: UserLimits.from_message(response.limits))
 
 
 def clear_user_limits(user_id: str) -> Call[ClearUserLimitsResponse, UserLimits]:
-    request = ClearUserLimitsRequest(user_id=user_id)
+    with RequestArguments() as given:
+        request = ClearUserLimitsRequest(user_id=given.text("user_id", user_id, required=True))
     return Call(rpcs.CLEAR_USER_LIMITS, request, lambda response: UserLimits.from_message(response.limits))
 
 
 def _name_of(worker: Worker | str) -> str:
-    return worker.name if isinstance(worker, Worker) else worker
+    if isinstance(worker, Worker):
+        return worker.name
+    with RequestArguments() as given:
+        return given.text("worker", worker, required=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avatar_creator import rpcs
 from avatar_creator._requests.calls import Call, ListCall
-from avatar_creator._requests.fields import id_of
+from avatar_creator._requests.fields import RequestArguments
 from avatar_creator.v1.preset_service_pb2 import (
     GetPersonaExampleRequest,
     GetPersonaExampleResponse,
@@ -18,18 +18,39 @@ from avatar_creator.v1.preset_service_pb2 import (
 from avatar_creator.values import PersonaExample, Preset
 
 
-def list_presets(category: str, query: str, include_images: bool) -> ListCall[ListPresetsResponse, Preset]:
-    request = ListPresetsRequest(category=category, query=query, include_images=include_images)
+def list_presets(
+    category: str | None,
+    query: str | None,
+    include_images: bool | None,
+    page_token: str | None,
+    page_size: int | None,
+) -> ListCall[ListPresetsResponse, Preset]:
+    with RequestArguments() as given:
+        request = ListPresetsRequest(
+            category=given.text("category", category),
+            query=given.text("query", query),
+            include_images=given.flag("include_images", include_images),
+            page_token=given.text("page_token", page_token),
+            page_size=given.whole("page_size", page_size),
+        )
     return ListCall(rpcs.LIST_PRESETS, request, lambda response: map(Preset.from_message, response.presets))
 
 
 def get_preset(preset: Preset | str) -> Call[GetPresetResponse, Preset]:
-    request = GetPresetRequest(preset_id=id_of("preset", Preset, preset))
+    with RequestArguments() as given:
+        request = GetPresetRequest(preset_id=given.id("preset", Preset, preset))
     return Call(rpcs.GET_PRESET, request, lambda response: Preset.from_message(response.preset))
 
 
-def list_persona_examples(category: str) -> ListCall[ListPersonaExamplesResponse, PersonaExample]:
-    request = ListPersonaExamplesRequest(category=category)
+def list_persona_examples(
+    category: str | None, page_token: str | None, page_size: int | None
+) -> ListCall[ListPersonaExamplesResponse, PersonaExample]:
+    with RequestArguments() as given:
+        request = ListPersonaExamplesRequest(
+            category=given.text("category", category),
+            page_token=given.text("page_token", page_token),
+            page_size=given.whole("page_size", page_size),
+        )
     return ListCall(
         rpcs.LIST_PERSONA_EXAMPLES,
         request,
@@ -40,9 +61,10 @@ def list_persona_examples(category: str) -> ListCall[ListPersonaExamplesResponse
 def get_persona_example(
     persona_example: PersonaExample | str,
 ) -> Call[GetPersonaExampleResponse, PersonaExample]:
-    request = GetPersonaExampleRequest(
-        persona_example_id=id_of("persona_example", PersonaExample, persona_example)
-    )
+    with RequestArguments() as given:
+        request = GetPersonaExampleRequest(
+            persona_example_id=given.id("persona_example", PersonaExample, persona_example)
+        )
     return Call(
         rpcs.GET_PERSONA_EXAMPLE,
         request,

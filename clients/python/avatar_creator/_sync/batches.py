@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 
-from avatar_creator._requests.fields import at_least_one
 from avatar_creator._sync.connection import Connection
 from avatar_creator.outcomes import BatchProgress, Outcome, Result, Source
 
@@ -33,7 +32,7 @@ def outcome_of_each(
         except Exception as error:
             return Outcome(source, error)
 
-    executor = ThreadPoolExecutor(at_least_one("concurrency", concurrency), "avatar-creator")
+    executor = ThreadPoolExecutor(concurrency, "avatar-creator")
     try:
         # Each thread has the context of this one, so that its calls belong to the same trace.
         futures = [executor.submit(copy_context().run, outcome_of, number) for number in range(len(sources))]

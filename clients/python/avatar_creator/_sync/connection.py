@@ -12,10 +12,10 @@ import grpc
 from google.protobuf.message import Message
 
 from avatar_creator import rpcs, watching
+from avatar_creator._requests.argument_names import name_arguments
 from avatar_creator._requests.calls import Call, Result
 from avatar_creator.base_connection import BaseConnection, Metadata
 from avatar_creator.errors import AvatarCreatorError, CallCancelledError, UnavailableError, from_rpc_error
-from avatar_creator.hooks import OnReconnect
 from avatar_creator.options import CallOptions
 from avatar_creator.pictures import (
     DownloadedPicture,
@@ -116,7 +116,9 @@ class Connection(BaseConnection):
                     raise failures[0] from None
                 raise
 
-        response = self._with_retries(rpc, timeout, attempt, metadata, resendable=source.resendable)
+        response = self._with_retries(
+            rpc, timeout, attempt, metadata, resendable=source.resendable, picture=source.argument
+        )
         return Avatar.from_message(response.avatar)
 
     def download(self, request: Message, timeout: float | None) -> DownloadedPicture:
@@ -139,17 +141,11 @@ class Connection(BaseConnection):
 
     def watch(
         self,
-        resume: watching.ResumePoint,
-        *,
-        timeout: float | None,
-        reconnect_for: float,
-        on_reconnect: OnReconnect | None = None,
+        watch: watching.WatchCall,
     ) -> Generator[Generation, None, None]:
         """Yield the new states of a watch, over as many connections as it takes."""
-        require_plain_function(on_reconnect, "on_reconnect", "both clients call it without awaiting it")
-        reconnects = self._reconnects(
-            resume, timeout=timeout, reconnect_for=reconnect_for, renews_token=callable(self._token)
-        )
+        resume = watch.resume
+        reconnects = self._reconnects(watch, renews_token=callable(self._token))
         attempts = self._attempts(resume.rpc)
         error: AvatarCreatorError
         while not resume.finished:
@@ -172,11 +168,11 @@ class Connection(BaseConnection):
             except UnavailableError as unavailable:
                 error = unavailable
             except grpc.RpcError as raised:
-                error = from_rpc_error(raised)
+                error = name_arguments(from_rpc_error(raised), resume.rpc)
             finally:
                 if stream is not None:
                     stream.cancel()
-            self._sleep(self._delay_after(error, reconnects, on_reconnect))
+            self._sleep(self._delay_after(error, reconnects, watch.on_reconnect))
 
     def close(self, *, channel: bool) -> None:
         """Refuse later calls, and close the channel if asked."""
@@ -196,18 +192,19 @@ class Connection(BaseConnection):
         request: Message,
         *,
         resendable: bool = True,
+        picture: str = "picture",
     ) -> _Answer:
         retries = self._retries(rpc, timeout, resendable=resendable, renews_token=callable(self._token))
         attempts = self._attempts(rpc, request)
         while True:
             self._refuse_if_closed()
             metadata = self._metadata(retries.sending_with(self._authorization()))
+            seconds = retries.seconds_to_send()
             try:
-                seconds = retries.remaining()
                 with attempts.next(seconds):
                     return attempt(seconds, metadata)
             except grpc.RpcError as raised:
-                error = from_rpc_error(raised)
+                error = name_arguments(from_rpc_error(raised), rpc, picture)
             delay = retries.delay_after(error)
             if delay is None:
                 raise error

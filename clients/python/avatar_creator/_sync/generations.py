@@ -9,7 +9,6 @@ from typing import Unpack
 
 from avatar_creator import watching
 from avatar_creator._requests import generations as requests
-from avatar_creator._requests.fields import at_least_one, given_or_new
 from avatar_creator._sync.handles import GenerationGroup, GenerationHandle
 from avatar_creator._sync.items import Items
 from avatar_creator._sync.namespace import Namespace
@@ -26,6 +25,7 @@ from avatar_creator.enums import (
 from avatar_creator.handles import WAIT_SECONDS, AnyGeneration
 from avatar_creator.hooks import OnReconnect
 from avatar_creator.parameters import GenerationParameters
+from avatar_creator.pictures import PictureSource
 from avatar_creator.v1.generation_service_pb2 import CreateGenerationRequest
 from avatar_creator.values import (
     Avatar,
@@ -44,7 +44,7 @@ class Generations(Namespace):
     def create(
         self,
         project: Project | str,
-        prompt: str = "",
+        prompt: str | None = None,
         *,
         request_id: str | None = None,
         timeout: float | None = None,
@@ -58,7 +58,7 @@ class Generations(Namespace):
 
         Args:
             project: Project that gets the avatar, or its id.
-            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset`.
+            prompt: Description of the picture, 1 to 2,000 characters; None only with `preset`.
             request_id: UUID of this logical call; None creates one.
             timeout: Seconds for the call and the uploads of references together; None uses the client's
                 `timeout` for the call and its `transfer_timeout` for each upload.
@@ -89,14 +89,14 @@ class Generations(Namespace):
             >>> print(avatar.source_type, avatar.image.width)
             text_to_image 256
         """
-        request = requests.generation_request(project, prompt, parameters)
-        generation, *_ = self._start(request, parameters, request_id, timeout)
+        request, references = requests.generation_request(project, prompt, parameters, request_id)
+        generation, *_ = self._start(request, references, timeout)
         return self.handle(generation)
 
     def create_variations(
         self,
         project: Project | str,
-        prompt: str,
+        prompt: str | None,
         count: int,
         *,
         request_id: str | None = None,
@@ -109,7 +109,7 @@ class Generations(Namespace):
 
         Args:
             project: Project that gets the avatars, or its id.
-            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset`.
+            prompt: Description of the picture, 1 to 2,000 characters; None only with `preset`.
             count: Number of generations, 1 to 8. The service starts all of them or none.
             request_id: UUID of this logical call; None creates one.
             timeout: Seconds for the call and the uploads of references together; None uses the client's
@@ -120,7 +120,6 @@ class Generations(Namespace):
             The handles of the new generations, in the order of their seeds.
 
         Raises:
-            ValueError: `count` is less than 1.
             AvatarCreatorError: The errors of `create`.
 
         Examples:
@@ -130,9 +129,8 @@ class Generations(Namespace):
             >>> print([avatar.seed_used for avatar in group.wait_all()])
             [7, 8]
         """
-        request = requests.generation_request(project, prompt, parameters)
-        request.variation_count = at_least_one("count", count)
-        generations = self._start(request, parameters, request_id, timeout)
+        request, references = requests.variations_request(project, prompt, count, parameters, request_id)
+        generations = self._start(request, references, timeout)
         return GenerationGroup(self._connection, generations)
 
     def reproduce(
@@ -140,7 +138,7 @@ class Generations(Namespace):
         generation: AnyGeneration,
         *,
         project: Project | str,
-        avatar_name: str = "",
+        avatar_name: str | None = None,
         priority: GenerationPriority | GenerationPriorityWord | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
@@ -153,7 +151,7 @@ class Generations(Namespace):
         Args:
             generation: The completed generation, its handle or its id.
             project: Project that gets the new avatar, or its id.
-            avatar_name: Name of the new avatar, at most 120 characters; empty means the name of the first
+            avatar_name: Name of the new avatar, at most 120 characters; None means the name of the first
                 one.
             priority: Urgency of the generation; None means normal.
             request_id: UUID of this logical call; None creates one.
@@ -184,9 +182,9 @@ class Generations(Namespace):
     def estimate(
         self,
         project: Project | str,
-        prompt: str = "",
+        prompt: str | None = None,
         *,
-        variation_count: int = 1,
+        variation_count: int | None = 1,
         timeout: float | None = None,
         **parameters: Unpack[GenerationParameters],
     ) -> Estimate:
@@ -194,13 +192,12 @@ class Generations(Namespace):
 
         Args:
             project: Project that would get the avatar, or its id.
-            prompt: Description of the picture, 1 to 2,000 characters; may be empty only with `preset`.
+            prompt: Description of the picture, 1 to 2,000 characters; None only with `preset`.
             variation_count: Number of generations, 1 to 8.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
             **parameters: Size, seed, persona and other options; see `GenerationParameters`.
 
         Raises:
-            ValueError: `variation_count` is less than 1.
             InvalidArgumentError: A reference is a picture, which an estimate does not upload.
             AvatarCreatorError: The errors of `create`, except those about limits, which are not checked.
 
@@ -294,37 +291,41 @@ class Generations(Namespace):
 
     def list(
         self,
-        project: Project | str = "",
+        project: Project | str | None = None,
         *,
-        group_id: str = "",
-        states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] = (),
+        group_id: str | None = None,
+        states: GenerationState
+        | GenerationStateWord
+        | Iterable[GenerationState | GenerationStateWord]
+        | None = None,
         create_time_from: datetime | None = None,
         create_time_to: datetime | None = None,
-        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] = (),
+        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] | None = None,
         priorities: GenerationPriority
         | GenerationPriorityWord
-        | Iterable[GenerationPriority | GenerationPriorityWord] = (),
+        | Iterable[GenerationPriority | GenerationPriorityWord]
+        | None = None,
         order: GenerationOrder | GenerationOrderWord | None = None,
-        page_size: int = 0,
-        page_token: str = "",
-        user_id: str = "",
+        page_size: int | None = None,
+        page_token: str | None = None,
+        user_id: str | None = None,
         timeout: float | None = None,
     ) -> Items[Generation]:
         """Return an iterator over all generations that match every given filter, newest or oldest first.
 
         Args:
-            project: Only generations of this project, or of the project with this id; empty means all.
-            group_id: Only the variations of this group; empty means all.
-            states: Only generations in this state, or in one of these; empty means all.
+            project: Only generations of this project, or of the project with this id; None means all.
+            group_id: Only the variations of this group; None means all.
+            states: Only generations in this state, or in one of these; None means all.
             create_time_from: Only generations created at or after this time, which needs a time zone.
             create_time_to: Only generations created before this time, which needs a time zone.
             error_reasons: Only generations that failed with this reason, or with one of these, or whose last
-                attempt did; empty means all.
-            priorities: Only generations of this priority, or of one of these; empty means all.
+                attempt did; None means all.
+            priorities: Only generations of this priority, or of one of these; None means all.
             order: Order by creation time; None means newest first.
-            page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page; empty starts at the first page.
-            user_id: For operators: the owner of the generations, or `-` for all users. Empty means the
+            page_size: Items per page, 1 to 100; None means 20.
+            page_token: `next_page_token` of an earlier page; None starts at the first page.
+            user_id: For operators: the owner of the generations, or `-` for all users. None means the
                 caller, or the owner of the project.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
@@ -332,7 +333,7 @@ class Generations(Namespace):
             The generations; iterating requests the pages one by one.
 
         Raises:
-            ValueError: A time has no time zone.
+            InvalidArgumentError: A time has no time zone, or the page token belongs to another list.
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
 
         Examples:
@@ -351,9 +352,9 @@ class Generations(Namespace):
                 error_reasons,
                 priorities,
                 order,
+                page_token,
+                page_size,
             ),
-            page_token,
-            page_size,
             timeout,
         )
 
@@ -361,9 +362,9 @@ class Generations(Namespace):
         self,
         generation: AnyGeneration,
         *,
-        known_revision: int = 0,
+        known_revision: int | None = None,
         timeout: float | None = None,
-        reconnect_for: float = 60.0,
+        reconnect_for: float | None = watching.RECONNECT_SECONDS,
         on_reconnect: OnReconnect | None = None,
     ) -> Watch[Generation]:
         """Yield the current state of a generation and then every change, until it has ended.
@@ -395,19 +396,19 @@ class Generations(Namespace):
             >>> print(last)
             100 % ended
         """
-        resume = watching.one_generation(generation, known_revision)
-        return self._watch(resume, timeout, reconnect_for, on_reconnect)
+        watch = watching.watch_one(generation, known_revision, timeout, reconnect_for, on_reconnect)
+        return Watch(self._connection.watch(watch))
 
     def watch_many(
         self,
         targets: Iterable[AnyGeneration] | Mapping[str, int] | None = None,
         *,
-        project: Project | str = "",
-        group_id: str = "",
-        user_id: str = "",
+        project: Project | str | None = None,
+        group_id: str | None = None,
+        user_id: str | None = None,
         changed_since: datetime | None = None,
         timeout: float | None = None,
-        reconnect_for: float = 60.0,
+        reconnect_for: float | None = watching.RECONNECT_SECONDS,
         on_reconnect: OnReconnect | None = None,
     ) -> Watch[Generation]:
         """Yield the states of several generations: all of the caller's, a project, a group, or 100 targets.
@@ -433,7 +434,7 @@ class Generations(Namespace):
                 where the watch is read.
 
         Raises:
-            ValueError: The arguments name more than one of targets, project, group and user, or
+            InvalidArgumentError: The arguments name more than one of targets, project, group and user, or
                 `changed_since` has no time zone, or comes with targets or a group.
             NotFoundError: A target, the project or the group does not exist, or was deleted.
             PermissionDeniedError: `user_id` is another user and the token has no operator role.
@@ -449,9 +450,18 @@ class Generations(Namespace):
             ...             break
             completed
         """
-        started = datetime.now(UTC)
-        resume = watching.resume_point(targets, project, group_id, user_id, changed_since, started)
-        return self._watch(resume, timeout, reconnect_for, on_reconnect)
+        watch = watching.watch_several(
+            targets,
+            project,
+            group_id,
+            user_id,
+            changed_since,
+            datetime.now(UTC),
+            timeout,
+            reconnect_for,
+            on_reconnect,
+        )
+        return Watch(self._connection.watch(watch))
 
     def cancel(self, generation: AnyGeneration, *, timeout: float | None = None) -> Generation:
         """Cancel a generation that has not ended. Cancelling it twice is not an error.
@@ -546,30 +556,15 @@ class Generations(Namespace):
         """
         return GenerationHandle(self._connection, generation)
 
-    def _watch(
-        self,
-        resume: watching.ResumePoint,
-        timeout: float | None,
-        reconnect_for: float,
-        on_reconnect: OnReconnect | None,
-    ) -> Watch[Generation]:
-        return Watch(
-            self._connection.watch(
-                resume, timeout=timeout, reconnect_for=reconnect_for, on_reconnect=on_reconnect
-            )
-        )
-
     def _start(
         self,
         request: CreateGenerationRequest,
-        parameters: GenerationParameters,
-        request_id: str | None,
+        references: Sequence[str | PictureSource],
         timeout: float | None,
     ) -> tuple[Generation, ...]:
         """Upload the pictures among the references, send the request, and return the new generations."""
-        request.request_id = given_or_new(request_id)
         remaining = self._connection.countdown(timeout)
-        for number, reference in enumerate(requests.references(parameters)):
+        for number, reference in enumerate(references):
             if isinstance(reference, str):
                 request.reference_avatar_ids.append(reference)
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from typing import NoReturn
 
 from avatar_creator import watching
 from avatar_creator._requests import avatars as avatar_requests
@@ -66,7 +67,7 @@ class GenerationHandle(BaseGenerationHandle):
         self,
         *,
         timeout: float | None = None,
-        reconnect_for: float = 60.0,
+        reconnect_for: float | None = watching.RECONNECT_SECONDS,
         on_reconnect: OnReconnect | None = None,
     ) -> Watch[Generation]:
         """Yield the current state and then every change, until the generation has ended.
@@ -88,13 +89,8 @@ class GenerationHandle(BaseGenerationHandle):
             >>> print(last)
             100 % ended
         """
-        states = self._connection.watch(
-            watching.one_generation(self, 0),
-            timeout=timeout,
-            reconnect_for=reconnect_for,
-            on_reconnect=on_reconnect,
-        )
-        return Watch(_seen_by([self], states))
+        watch = watching.watch_one(self, 0, timeout, reconnect_for, on_reconnect)
+        return Watch(_seen_by([self], self._connection.watch(watch)))
 
     def refresh(self, *, timeout: float | None = None) -> Generation:
         """Read the generation again and return it.
@@ -178,7 +174,10 @@ class GenerationGroup:
         return self._handles[number]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(id={self.id!r}, <{len(self)} generations>)"
+        return f"{type(self).__name__}({self.id!r}, <{len(self)} generations>)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a group holds a connection and cannot be pickled; pickle its `id`")
 
     def wait_all(self, *, timeout: float | None = WAIT_SECONDS) -> tuple[Avatar, ...]:
         """Wait until all variations have ended and return their avatars, in the order of their seeds.
@@ -231,7 +230,7 @@ class GenerationGroup:
         self,
         *,
         timeout: float | None = None,
-        reconnect_for: float = 60.0,
+        reconnect_for: float | None = watching.RECONNECT_SECONDS,
         on_reconnect: OnReconnect | None = None,
     ) -> Watch[Generation]:
         """Yield the states of all variations until all have ended.
@@ -281,7 +280,7 @@ class GenerationGroup:
         for handle in self:
             if handle.id not in running:
                 yield handle
-        with self._watch(running.values(), timeout, 60.0, None) as states:
+        with self._watch(running.values(), timeout, None, None) as states:
             for state in states:
                 if state.ended:
                     yield running[state.id]
@@ -290,16 +289,12 @@ class GenerationGroup:
         self,
         handles: Iterable[GenerationHandle],
         timeout: float | None,
-        reconnect_for: float,
+        reconnect_for: float | None,
         on_reconnect: OnReconnect | None,
     ) -> Watch[Generation]:
-        states = self._connection.watch(
-            watching.SeveralGenerations({handle.id: 0 for handle in handles}),
-            timeout=timeout,
-            reconnect_for=reconnect_for,
-            on_reconnect=on_reconnect,
-        )
-        return Watch(_seen_by(handles, states))
+        ids = [handle.id for handle in handles]
+        watch = watching.watch_ids(ids, timeout, reconnect_for, on_reconnect)
+        return Watch(_seen_by(handles, self._connection.watch(watch)))
 
 
 def _seen_by(

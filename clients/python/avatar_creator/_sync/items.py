@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from avatar_creator._requests.calls import Item, ListCall, Page
 from avatar_creator._sync.connection import Connection
@@ -22,6 +22,9 @@ class Items(Iterator[Item]):
         self._first = first
         self._next: ListCall[Any, Item] | None = first
         self._of_page: Iterator[Item] = iter(())
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a list holds a connection and cannot be pickled; pickle its items, as a tuple")
 
     def page(self) -> Page[Item]:
         """Return the page where the list starts: the first page, or the page of its `page_token`.

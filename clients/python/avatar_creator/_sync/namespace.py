@@ -16,7 +16,5 @@ class Namespace:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def _list(
-        self, call: ListCall[Any, Item], page_token: str, page_size: int, timeout: float | None
-    ) -> Items[Item]:
-        return Items(self._connection, call.at(page_token, page_size), timeout)
+    def _list(self, call: ListCall[Any, Item], timeout: float | None) -> Items[Item]:
+        return Items(self._connection, call, timeout)

@@ -39,13 +39,13 @@ class Operations(Namespace):
     """
 
     def list_workers(
-        self, *, page_size: int = 0, page_token: str = "", timeout: float | None = None
+        self, *, page_size: int | None = None, page_token: str | None = None, timeout: float | None = None
     ) -> Items[Worker]:
         """Return an iterator over the live workers and those that were lost in the last day, by name.
 
         Args:
-            page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page; empty starts at the first page.
+            page_size: Items per page, 1 to 100; None means 20.
+            page_token: `next_page_token` of an earlier page; None starts at the first page.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
         Returns:
@@ -56,7 +56,7 @@ class Operations(Namespace):
             ...     print(worker.state, worker.provider, len(worker.running))
             live sketch 0
         """
-        return self._list(requests.list_workers(), page_token, page_size, timeout)
+        return self._list(requests.list_workers(page_token, page_size), timeout)
 
     def drain_worker(self, worker: Worker | str, *, timeout: float | None = None) -> Worker:
         """Let a worker finish what it runs and claim no further generations, until `resume_worker`.
@@ -113,13 +113,15 @@ class Operations(Namespace):
         """
         return self._connection.call(requests.get_queue(), timeout)
 
-    def pause_queue(self, route: str = "", *, note: str = "", timeout: float | None = None) -> Queue:
+    def pause_queue(
+        self, route: str | None = None, *, note: str | None = None, timeout: float | None = None
+    ) -> Queue:
         """Let no worker claim generations, or those of one route, until `resume_queue`.
 
         Pausing twice changes only the note.
 
         Args:
-            route: Name of the route; empty means the whole queue.
+            route: Name of the route; None means the whole queue.
             note: Note for the users whose generations wait, at most 200 characters.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
@@ -136,11 +138,11 @@ class Operations(Namespace):
         """
         return self._connection.call(requests.pause_queue(route, note), timeout)
 
-    def resume_queue(self, route: str = "", *, timeout: float | None = None) -> Queue:
+    def resume_queue(self, route: str | None = None, *, timeout: float | None = None) -> Queue:
         """End the pause of the whole queue, or of one route.
 
         Args:
-            route: Name of the route; empty means the whole queue.
+            route: Name of the route; None means the whole queue.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
@@ -178,16 +180,20 @@ class Operations(Namespace):
     def bulk_cancel(
         self,
         *,
-        user_id: str = "",
-        project: Project | str = "",
-        states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] = (),
-        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] = (),
+        user_id: str | None = None,
+        project: Project | str | None = None,
+        states: GenerationState
+        | GenerationStateWord
+        | Iterable[GenerationState | GenerationStateWord]
+        | None = None,
+        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] | None = None,
         priorities: GenerationPriority
         | GenerationPriorityWord
-        | Iterable[GenerationPriority | GenerationPriorityWord] = (),
+        | Iterable[GenerationPriority | GenerationPriorityWord]
+        | None = None,
         create_time_to: datetime | None = None,
-        dry_run: bool = False,
-        max_count: int = 0,
+        dry_run: bool | None = None,
+        max_count: int | None = None,
         timeout: float | None = None,
     ) -> BulkCancellation:
         """Cancel the generations that match every given filter, oldest first.
@@ -196,24 +202,23 @@ class Operations(Namespace):
         generations. See with `dry_run` what is left.
 
         Args:
-            user_id: The user whose generations to cancel, or `-` for all users; empty means your own, which
+            user_id: The user whose generations to cancel, or `-` for all users; None means your own, which
                 needs no role.
-            project: Only generations of this project, or of the project with this id; empty means all.
-            states: PENDING or PROCESSING; empty means both.
-            error_reasons: Only generations whose last attempt failed with one of these reasons; empty means
+            project: Only generations of this project, or of the project with this id; None means all.
+            states: PENDING or PROCESSING; None means both.
+            error_reasons: Only generations whose last attempt failed with one of these reasons; None means
                 all generations.
-            priorities: Only generations of one of these priorities; empty means all.
+            priorities: Only generations of one of these priorities; None means all.
             create_time_to: Only generations created before this time, which must have a time zone.
             dry_run: True changes nothing, and returns what would be cancelled.
-            max_count: Maximum number of generations, 1 to 1,000; 0 means 100.
+            max_count: Maximum number of generations, 1 to 1,000; None means 100.
             timeout: Seconds for all attempts together; None uses the client's `transfer_timeout`.
 
         Returns:
             `generation_count`, the first `generation_ids`, and `has_more`.
 
         Raises:
-            ValueError: A time has no time zone.
-            InvalidArgumentError: A state cannot be cancelled.
+            InvalidArgumentError: A state cannot be cancelled, or a time has no time zone.
 
         Examples:
             >>> found = client.operations.bulk_cancel(user_id="sarah", dry_run=True)
@@ -221,24 +226,28 @@ class Operations(Namespace):
             1 False
             >>> cancelled = client.operations.bulk_cancel(user_id="sarah")
         """
-        selection = requests.generation_filter(
-            user_id, project, states, error_reasons, priorities, create_time_to
+        call = requests.bulk_cancel(
+            user_id, project, states, error_reasons, priorities, create_time_to, dry_run, max_count
         )
-        return self._connection.call(requests.bulk_cancel(selection, dry_run, max_count), timeout)
+        return self._connection.call(call, timeout)
 
     def bulk_retry(
         self,
         *,
-        user_id: str = "",
-        project: Project | str = "",
-        states: GenerationState | GenerationStateWord | Iterable[GenerationState | GenerationStateWord] = (),
-        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] = (),
+        user_id: str | None = None,
+        project: Project | str | None = None,
+        states: GenerationState
+        | GenerationStateWord
+        | Iterable[GenerationState | GenerationStateWord]
+        | None = None,
+        error_reasons: ErrorReason | str | Iterable[ErrorReason | str] | None = None,
         priorities: GenerationPriority
         | GenerationPriorityWord
-        | Iterable[GenerationPriority | GenerationPriorityWord] = (),
+        | Iterable[GenerationPriority | GenerationPriorityWord]
+        | None = None,
         create_time_to: datetime | None = None,
-        dry_run: bool = False,
-        max_count: int = 0,
+        dry_run: bool | None = None,
+        max_count: int | None = None,
         timeout: float | None = None,
     ) -> BulkRetry:
         """Retry the generations that match every given filter, oldest first, each at most once.
@@ -246,15 +255,15 @@ class Operations(Namespace):
         The client does not repeat the call after a lost answer; see `bulk_cancel`.
 
         Args:
-            user_id: The user whose generations to retry, or `-` for all users; empty means your own, which
+            user_id: The user whose generations to retry, or `-` for all users; None means your own, which
                 needs no role.
-            project: Only generations of this project, or of the project with this id; empty means all.
-            states: FAILED, CANCELLED or both; empty means FAILED.
-            error_reasons: Only generations that failed with one of these reasons; empty means all.
-            priorities: Only generations of one of these priorities; empty means all.
+            project: Only generations of this project, or of the project with this id; None means all.
+            states: FAILED, CANCELLED or both; None means FAILED.
+            error_reasons: Only generations that failed with one of these reasons; None means all.
+            priorities: Only generations of one of these priorities; None means all.
             create_time_to: Only generations created before this time, which must have a time zone.
             dry_run: True changes nothing, and returns what would be retried.
-            max_count: Maximum number of generations, 1 to 1,000; 0 means 100.
+            max_count: Maximum number of generations, 1 to 1,000; None means 100.
             timeout: Seconds for all attempts together; None uses the client's `transfer_timeout`.
 
         Returns:
@@ -262,8 +271,7 @@ class Operations(Namespace):
             `failures` of those that could not be retried.
 
         Raises:
-            ValueError: A time has no time zone.
-            InvalidArgumentError: A state cannot be retried.
+            InvalidArgumentError: A state cannot be retried, or a time has no time zone.
 
         Examples:
             >>> found = client.operations.bulk_retry(
@@ -272,18 +280,18 @@ class Operations(Namespace):
             >>> print(found.generation_count, found.failure_count)
             0 0
         """
-        selection = requests.generation_filter(
-            user_id, project, states, error_reasons, priorities, create_time_to
+        call = requests.bulk_retry(
+            user_id, project, states, error_reasons, priorities, create_time_to, dry_run, max_count
         )
-        return self._connection.call(requests.bulk_retry(selection, dry_run, max_count), timeout)
+        return self._connection.call(call, timeout)
 
     def list_users(
         self,
         *,
         order: UserOrder | UserOrderWord | None = None,
         since: datetime | None = None,
-        page_size: int = 0,
-        page_token: str = "",
+        page_size: int | None = None,
+        page_token: str | None = None,
         timeout: float | None = None,
     ) -> Items[UserActivity]:
         """Return an iterator over the users with the most of something, largest number first.
@@ -291,22 +299,22 @@ class Operations(Namespace):
         Args:
             order: The number that counts; None means the length of the queue.
             since: Start of the period for failures and cost, with a time zone; None means 24 hours ago.
-            page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page; empty starts at the first page.
+            page_size: Items per page, 1 to 100; None means 20.
+            page_token: `next_page_token` of an earlier page; None starts at the first page.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
         Returns:
             The users; iterating requests the pages one by one.
 
         Raises:
-            ValueError: A time has no time zone.
+            InvalidArgumentError: A time has no time zone.
 
         Examples:
             >>> for user in client.operations.list_users(order="queue_depth"):
             ...     print(user.user_id, user.due_count)
             sarah 1
         """
-        return self._list(requests.list_users(order, since), page_token, page_size, timeout)
+        return self._list(requests.list_users(order, since, page_token, page_size), timeout)
 
     def get_limits(self, user_id: str, *, timeout: float | None = None) -> UserLimits:
         """Return the limits of a user, and what the user has used of them.

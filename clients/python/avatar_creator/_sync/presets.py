@@ -15,21 +15,21 @@ class Presets(Namespace):
     def list(
         self,
         *,
-        category: str = "",
-        query: str = "",
-        include_images: bool = False,
-        page_size: int = 0,
-        page_token: str = "",
+        category: str | None = None,
+        query: str | None = None,
+        include_images: bool | None = None,
+        page_size: int | None = None,
+        page_token: str | None = None,
         timeout: float | None = None,
     ) -> Items[Preset]:
         """Return an iterator over all presets that match every given filter, most popular first.
 
         Args:
-            category: Only presets of this category; empty means all.
+            category: Only presets of this category; None means all.
             query: Words that must occur in the name or the description; at most 200 characters.
             include_images: True fills `image_data`.
-            page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page; empty starts at the first page.
+            page_size: Items per page, 1 to 100; None means 20.
+            page_token: `next_page_token` of an earlier page; None starts at the first page.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
         Returns:
@@ -41,7 +41,7 @@ class Presets(Namespace):
             Village schoolteacher in a peci
         """
         return self._list(
-            requests.list_presets(category, query, include_images), page_token, page_size, timeout
+            requests.list_presets(category, query, include_images, page_token, page_size), timeout
         )
 
     def get(self, preset: Preset | str, *, timeout: float | None = None) -> Preset:
@@ -69,17 +69,17 @@ class Personas(Namespace):
     def list(
         self,
         *,
-        category: str = "",
-        page_size: int = 0,
-        page_token: str = "",
+        category: str | None = None,
+        page_size: int | None = None,
+        page_token: str | None = None,
         timeout: float | None = None,
     ) -> Items[PersonaExample]:
         """Return an iterator over all persona examples of the category, most used first.
 
         Args:
-            category: Only persona examples of this category; empty means all.
-            page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page; empty starts at the first page.
+            category: Only persona examples of this category; None means all.
+            page_size: Items per page, 1 to 100; None means 20.
+            page_token: `next_page_token` of an earlier page; None starts at the first page.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
         Returns:
@@ -91,7 +91,7 @@ class Personas(Namespace):
             Aminata 36
             Tariq 27
         """
-        return self._list(requests.list_persona_examples(category), page_token, page_size, timeout)
+        return self._list(requests.list_persona_examples(category, page_token, page_size), timeout)
 
     def get(self, persona_example: PersonaExample | str, *, timeout: float | None = None) -> PersonaExample:
         """Return a persona example.

@@ -15,7 +15,7 @@ class Projects(Namespace):
     def create(
         self,
         name: str,
-        description: str = "",
+        description: str | None = None,
         *,
         request_id: str | None = None,
         timeout: float | None = None,
@@ -60,7 +60,7 @@ class Projects(Namespace):
         return self._connection.call(requests.get_project(project), timeout)
 
     def open(
-        self, project: Project | str, *, include_links: bool = False, timeout: float | None = None
+        self, project: Project | str, *, include_links: bool | None = None, timeout: float | None = None
     ) -> OpenedProject:
         """Return a project with up to 20 of its newest avatars and their thumbnails, in one call.
 
@@ -85,11 +85,11 @@ class Projects(Namespace):
     def list(
         self,
         *,
-        include_newest_avatars: bool = False,
-        include_links: bool = False,
-        page_size: int = 0,
-        page_token: str = "",
-        user_id: str = "",
+        include_newest_avatars: bool | None = None,
+        include_links: bool | None = None,
+        page_size: int | None = None,
+        page_token: str | None = None,
+        user_id: str | None = None,
         timeout: float | None = None,
     ) -> Items[Project]:
         """Return an iterator over all projects of the user, newest first.
@@ -97,9 +97,9 @@ class Projects(Namespace):
         Args:
             include_newest_avatars: True fills `newest_avatars`, at most four for each project.
             include_links: True fills `image_url` and `thumbnail_url` of these avatars.
-            page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page; empty starts at the first page.
-            user_id: For operators: the owner of the projects, or `-` for all users. Empty means the caller.
+            page_size: Items per page, 1 to 100; None means 20.
+            page_token: `next_page_token` of an earlier page; None starts at the first page.
+            user_id: For operators: the owner of the projects, or `-` for all users. None means the caller.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
         Returns:
@@ -114,9 +114,7 @@ class Projects(Namespace):
             Spring campaign
         """
         return self._list(
-            requests.list_projects(include_newest_avatars, include_links, user_id),
-            page_token,
-            page_size,
+            requests.list_projects(include_newest_avatars, include_links, user_id, page_token, page_size),
             timeout,
         )
 
@@ -126,7 +124,7 @@ class Projects(Namespace):
         *,
         name: str | None = None,
         description: str | None = None,
-        expected_revision: int = 0,
+        expected_revision: int | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Project:
@@ -139,7 +137,7 @@ class Projects(Namespace):
             project: Project, or its id.
             name: New name, 1 to 120 characters; None keeps the current one.
             description: New description, at most 2,000 characters; None keeps the current one, "" removes it.
-            expected_revision: Revision that the project must have; 0 means any.
+            expected_revision: Revision that the project must have; None means any.
             request_id: UUID of this logical call; None creates one.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
@@ -147,8 +145,7 @@ class Projects(Namespace):
             The project after the update.
 
         Raises:
-            ValueError: No field is given.
-            InvalidArgumentError: The name or the description exceeds its limit.
+            InvalidArgumentError: No field is given, or the name or the description exceeds its limit.
             NotFoundError: The project does not exist or belongs to another user.
             AbortedError: The project has another revision, `metadata["current_revision"]`.
 

@@ -20,10 +20,10 @@ class Usage(Namespace):
         avatar: Avatar | str,
         *,
         action: str,
-        app_id: str = "",
-        app_name: str = "",
-        reference_id: str = "",
-        reference_type: str = "",
+        app_id: str | None = None,
+        app_name: str | None = None,
+        reference_id: str | None = None,
+        reference_type: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
@@ -33,8 +33,8 @@ class Usage(Namespace):
         Args:
             avatar: The avatar that the app used, or its id.
             action: Name of the app's action, 1 to 120 characters, for example `generate_poses`.
-            app_id: Id of the app, 1 to 120 characters; may be empty if the token is bound to an app.
-            app_name: Display name of the app, at most 120 characters; empty means the id.
+            app_id: Id of the app, 1 to 120 characters; None uses the app of the token.
+            app_name: Display name of the app, at most 120 characters; None means the id.
             reference_id: The app's own id of its result, at most 200 characters.
             reference_type: Type of the thing that `reference_id` identifies, at most 120 characters.
             metadata: Other facts that JSON can represent, at most 8 KiB (8,192 bytes) as JSON.
@@ -65,20 +65,20 @@ class Usage(Namespace):
         self,
         avatar: Avatar | str,
         *,
-        app_id: str = "",
-        action: str = "",
-        page_size: int = 0,
-        page_token: str = "",
+        app_id: str | None = None,
+        action: str | None = None,
+        page_size: int | None = None,
+        page_token: str | None = None,
         timeout: float | None = None,
     ) -> Items[UsageRecord]:
         """Return an iterator over all uses of an avatar, newest first.
 
         Args:
             avatar: Avatar, or its id.
-            app_id: Only uses by this app; empty means all apps.
-            action: Only uses with this action; empty means all actions.
-            page_size: Items per page, 1 to 100; 0 means 20.
-            page_token: `next_page_token` of an earlier page; empty starts at the first page.
+            app_id: Only uses by this app; None means all apps.
+            action: Only uses with this action; None means all actions.
+            page_size: Items per page, 1 to 100; None means 20.
+            page_token: `next_page_token` of an earlier page; None starts at the first page.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
         Returns:
@@ -94,7 +94,7 @@ class Usage(Namespace):
             ...     print(use.app_id, use.action)
             pose-generator generate_poses
         """
-        return self._list(requests.list_usage(avatar, app_id, action), page_token, page_size, timeout)
+        return self._list(requests.list_usage(avatar, app_id, action, page_token, page_size), timeout)
 
     def summarize(self, avatar: Avatar | str, *, timeout: float | None = None) -> Sequence[AppUsageSummary]:
         """Return the number of uses of an avatar by each app, most used first.
@@ -116,17 +116,17 @@ class Usage(Namespace):
             pose-generator 1
         """
         apps = []
-        for app in self._list(requests.summarize_usage(avatar), "", 0, timeout):
+        for app in self._list(requests.summarize_usage(avatar), timeout):
             apps.append(app)
         return apps
 
-    def stats(self, *, user_id: str = "", timeout: float | None = None) -> Stats:
+    def stats(self, *, user_id: str | None = None, timeout: float | None = None) -> Stats:
         """Return statistics about all avatars and generations of the user.
 
         The client requests a page of up to 5,000 entries of `spending` at a time.
 
         Args:
-            user_id: For operators: the user, or `-` for the sum over all users. Empty means the caller.
+            user_id: For operators: the user, or `-` for the sum over all users. None means the caller.
             timeout: Seconds for each page; None uses the client's `timeout`.
 
         Raises:

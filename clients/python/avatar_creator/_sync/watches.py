@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from avatar_creator._requests.calls import Item
 
@@ -19,6 +19,9 @@ class Watch(Iterator[Item]):
 
     def __init__(self, items: Generator[Item, None, None]) -> None:
         self._items = items
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a watch holds a connection and cannot be pickled; pickle the states that it returns")
 
     def __next__(self) -> Item:
         return next(self._items)

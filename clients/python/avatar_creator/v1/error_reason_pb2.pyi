@@ -176,10 +176,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The user has too many unfinished generations, has started too many recently, or has spent too much. The call
     created nothing.
 
-    - Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit, and `RetryInfo`.
+    - Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit. With `RetryInfo`, unless this call alone exceeds
+      the limit.
     - Metadata: `limit`: `concurrent`, `per_minute`, `per_day` or `spend_per_day`. `most`: the allowed number, in
       millionths of a US dollar for `spend_per_day`.
-    - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`.
+    - Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. No without `RetryInfo`: start less in one
+      call.
     - Example: `CreateGeneration` by a user who already has the maximum number of unfinished generations.
     """
     ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 20
@@ -629,10 +631,12 @@ ERROR_REASON_GENERATION_LIMIT: ErrorReason.ValueType  # 19
 """The user has too many unfinished generations, has started too many recently, or has spent too much. The call
 created nothing.
 
-- Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit, and `RetryInfo`.
+- Status: RESOURCE_EXHAUSTED, with `QuotaFailure` for the limit. With `RetryInfo`, unless this call alone exceeds
+  the limit.
 - Metadata: `limit`: `concurrent`, `per_minute`, `per_day` or `spend_per_day`. `most`: the allowed number, in
   millionths of a US dollar for `spend_per_day`.
-- Retry: yes, after the delay in `RetryInfo`, with the same `request_id`.
+- Retry: yes, after the delay in `RetryInfo`, with the same `request_id`. No without `RetryInfo`: start less in one
+  call.
 - Example: `CreateGeneration` by a user who already has the maximum number of unfinished generations.
 """
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 20

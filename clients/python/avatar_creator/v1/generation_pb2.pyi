@@ -323,8 +323,9 @@ class Generation(_message.Message):
     expected_seconds: _builtins.int
     """Estimated number of seconds until the generation ends, from its queue position and the duration of recent ones.
 
-    Set only while PENDING, in the same responses and messages as `queue_position`. Absent if no generation has
-    completed yet, while no worker is alive, and while an operator has paused the queue or a route: `warnings` says so.
+    Set only while PENDING, in the same responses and messages as `queue_position`. Absent until a generation has
+    completed on the same route with the same provider and model, while no worker is alive, and while an operator has
+    paused the queue or a route: `warnings` says so.
     """
     app_id: _builtins.str
     """Id of the app that the token named when the generation was created. Empty if it named none. The cost of the

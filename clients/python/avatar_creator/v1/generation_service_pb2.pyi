@@ -227,17 +227,15 @@ class EstimateGenerationResponse(_message.Message):
     price_micros: _builtins.int
     """Price of one attempt for each variation, summed, in millionths of a US dollar, by the operator's price list."""
     seconds_p50: _builtins.float
-    """Median duration of recent generations on this route, in seconds from claim to end. Absent if none has completed on
-    it.
+    """Median duration of recent generations on this route with its provider and model of today, in seconds from claim to
+    end. Absent if none has completed.
     """
     seconds_p90: _builtins.float
-    """Duration that nine of ten recent generations on this route did not exceed, in seconds from claim to end. Absent if
-    none has completed on it.
-    """
+    """Duration that nine of ten of them did not exceed, in seconds from claim to end. Absent if none has completed."""
     expected_seconds: _builtins.int
     """Estimated number of seconds until all variations would end if they were created now, from the length of the queue.
-    Absent if no generation has completed yet, while no worker is alive, and while an operator has paused the queue or a
-    route: `warnings` says so.
+    Absent if `seconds_p50` is, while no worker is alive, and while an operator has paused the queue or a route:
+    `warnings` says so.
     """
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -273,6 +273,9 @@ class QueueRoute(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     DRAWS_FROM_REFERENCE_FIELD_NUMBER: _builtins.int
     DRAWS_FROM_TEXT_FIELD_NUMBER: _builtins.int
+    OUTAGE_START_TIME_FIELD_NUMBER: _builtins.int
+    OUTAGE_REASON_FIELD_NUMBER: _builtins.int
+    OUTAGE_RETRY_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name; see `Recipe.route`."""
     provider: _builtins.str
@@ -283,6 +286,18 @@ class QueueRoute(_message.Message):
     """True if the generations with a reference take this route."""
     draws_from_text: _builtins.bool
     """True if the generations without a reference take this route."""
+    outage_reason: _error_reason_pb2.ErrorReason.ValueType
+    """Reason of the last refusal."""
+    @_builtins.property
+    def outage_start_time(self) -> _timestamp_pb2.Timestamp:
+        """Time since which the provider refuses the service on this route: no worker sends it a request. Absent without an
+        outage. The next two fields are about the outage too.
+        """
+
+    @_builtins.property
+    def outage_retry_time(self) -> _timestamp_pb2.Timestamp:
+        """Time from which one attempt may use the route again. If it succeeds, the outage has ended."""
+
     def __init__(
         self,
         *,
@@ -291,10 +306,13 @@ class QueueRoute(_message.Message):
         model: _builtins.str = ...,
         draws_from_reference: _builtins.bool = ...,
         draws_from_text: _builtins.bool = ...,
+        outage_start_time: _timestamp_pb2.Timestamp | None = ...,
+        outage_reason: _error_reason_pb2.ErrorReason.ValueType = ...,
+        outage_retry_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outage_retry_time", b"outage_retry_time", "outage_start_time", b"outage_start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draws_from_reference", b"draws_from_reference", "draws_from_text", b"draws_from_text", "model", b"model", "name", b"name", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draws_from_reference", b"draws_from_reference", "draws_from_text", b"draws_from_text", "model", b"model", "name", b"name", "outage_reason", b"outage_reason", "outage_retry_time", b"outage_retry_time", "outage_start_time", b"outage_start_time", "provider", b"provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -73,7 +73,7 @@ def show(session: Session, generation_id: GenerationId) -> None:
     details = session.client.generations.details(generation_id)
     shown: list[RenderableType] = [tables.generation(details.generation)]
     if details.attempts:
-        shown += ["", tables.attempts(details.attempts)]
+        shown += ["", tables.attempts(details.attempts, columns=session.output.width)]
     session.print_result(details, lambda _: Group(*shown))
 
 
@@ -96,6 +96,10 @@ def watch(
     """Show the progress of generations until their end, or every change of a project or user until Ctrl-C."""
     if bool(generation_ids) + bool(project) + bool(user) > 1:
         raise CommandError("give ids of generations, or --project, or --user, not more than one of them")
+    if user == "-":
+        raise CommandError(
+            "a watch is of one user: give --user with an id, or follow all users with `avatar-creator top`"
+        )
     if generation_ids:
         found = [session.client.generations.get(each) for each in dict.fromkeys(generation_ids)]
         report(session, found, watch=True, files=[])
@@ -152,7 +156,7 @@ def retry(
         return session.client.generations.retry(generation_id).generation
 
     if _names_ids(generation_ids, filters, dry_run):
-        _change(session, generation_ids or [], retry_one, "retried")
+        _change(session, generation_ids or [], retry_one, "retried", tables.retries)
         return
     result = session.client.operations.bulk_retry(**filters.arguments(), dry_run=dry_run, max_count=most)
     session.print_result(
@@ -182,7 +186,7 @@ def retry_now(
     """Start the next attempt now of generations that wait for their retry. For operators."""
     start = session.client.operations.retry_now
     if _names_ids(generation_ids, filters, dry_run):
-        _change(session, generation_ids or [], start, "started")
+        _change(session, generation_ids or [], start, "started", then=_note_pauses)
         return
     if filters.state and set(filters.state) != {GenerationState.PENDING}:
         raise CommandError(f"--state must be pending here (got {', '.join(filters.state)})")
@@ -200,7 +204,29 @@ def retry_now(
         {"generation_count": len(changed), "generation_ids": changed, "has_more": has_more},
         lambda _: _sentence_and_ids("start", len(changed), changed, has_more, dry_run=dry_run),
     )
+    _note_pauses(session, started)
     _raise_failures(failures, len(ids), len(started), "started")
+
+
+def _note_pauses(session: Session, started: Sequence[Generation]) -> None:
+    """Say which pauses keep generations waiting whose delay has been ended."""
+    waiting = [each for each in started if each.stage == GenerationStage.QUEUED]
+    if not waiting or not session.notes_are_read:
+        return
+    queue = session.client.operations.get_queue()
+    taken = {
+        route.name
+        for route in queue.routes
+        for each in waiting
+        if (route.draws_from_reference if each.reference_avatar_ids else route.draws_from_text)
+    }
+    for pause in queue.pauses:
+        if pause.route is None or pause.route in taken:
+            subject = f"route {pause.route}" if pause.route else "the whole queue"
+            session.note(
+                f"{subject} is paused, so no worker claims these generations before "
+                f"`avatar-creator queue resume{f' --route {pause.route}' if pause.route else ''}`"
+            )
 
 
 def _names_ids(generation_ids: Sequence[str] | None, filters: GenerationFilters, dry_run: bool) -> bool:
@@ -225,12 +251,14 @@ def _change(
     change: Callable[[str], Generation],
     participle: str,
     render: Callable[[Sequence[Generation]], RenderableType] = tables.generation_states,
+    then: Callable[[Session, Sequence[Generation]], None] = lambda _session, _changed: None,
 ) -> None:
     """Change one generation after the other, print the results, and then fail if some failed."""
     ids = list(dict.fromkeys(generation_ids))
     changed, failures = _change_each(ids, change)
     if changed:
         session.print_result(changed, render)
+        then(session, changed)
     _raise_failures(failures, len(ids), len(changed), participle)
 
 

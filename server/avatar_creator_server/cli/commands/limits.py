@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from avatar_creator import UserLimits
 from avatar_creator_server.cli import tables
 from avatar_creator_server.cli.errors import CommandError
+from avatar_creator_server.cli.format import dollars
 from avatar_creator_server.cli.session import Session, client_command
 
 commands = typer.Typer(help="Show and change the limits of a user. For operators.", no_args_is_help=True)
@@ -56,7 +58,7 @@ def set_limits(
             per_day=per_day,
             spend_per_day_micros=None if spend_per_day is None else _micros(spend_per_day),
         ),
-        tables.limits,
+        lambda limits: f"{user} may start {_allowed(limits)}.",
     )
 
 
@@ -77,4 +79,22 @@ def _micros(dollars: float) -> int:
 @client_command(commands, "clear", example="limits clear --user sarah")
 def clear_limits(session: Session, user: User) -> None:
     """Return a user to the limits of the settings."""
-    session.print_result(session.client.operations.clear_limits(user), tables.limits)
+    session.print_result(
+        session.client.operations.clear_limits(user),
+        lambda limits: f"{user} has the limits of the settings again, and may start {_allowed(limits)}.",
+    )
+
+
+def _allowed(limits: UserLimits) -> str:
+    """Return the limits in effect, as the object of a sentence."""
+    allowed = limits.effective
+    counts = {
+        "at the same time": allowed.concurrent,
+        "per minute": allowed.per_minute,
+        "per day": allowed.per_day,
+    }
+    generations = ", ".join(
+        f"{f'{most:,}' if most else 'any number'} {window}" for window, most in counts.items()
+    )
+    spending = dollars(allowed.spend_per_day_micros) if allowed.spend_per_day_micros else "any amount"
+    return f"generations ({generations}) and spend {spending} per day"

@@ -171,15 +171,14 @@ def token(
         )
     if app_id is not None and (problem := NAME(app_id)) is not None:
         raise CommandError(f"--app {problem}")
-    new_secret = settings.embedded and not settings.jwt_secret and not settings.secret_file.exists()
+    if settings.embedded and settings.existing_secret() is None:
+        raise CommandError(
+            f"no service has run in {settings.data_path.absolute()} yet, and JWT_SECRET is not set: run this "
+            "in the folder of the service, or set DATA_PATH or JWT_SECRET as the service has it; for a new "
+            "service, run `avatar-creator serve` first"
+        )
     token = mint_token(settings, user, expires_in, app_id=app_id or "", role=role or "")
     typer.echo(json.dumps({"token": token}) if as_json else token)
-    if new_secret:
-        _errors.print(
-            f"note: no service has run in {escape(str(settings.data_path.absolute()))} yet; "
-            "this token is valid only for a service with this DATA_PATH",
-            soft_wrap=True,
-        )
 
 
 @commands.command(rich_help_panel=_PANEL, epilog="Example: avatar-creator demo --folder avatar-creator-demo")

@@ -45,7 +45,8 @@ def top(
     With --json, or if no terminal shows the output, the command prints one look and ends.
     """
     service = _Service(session.client)
-    if session.as_json or not session.output.is_terminal:
+    console = session.output
+    if session.as_json or not console.is_terminal:
         snapshot = service.look()
         document = {part.name: getattr(snapshot, part.name) for part in fields(snapshot)}
         document["time"] = snapshot.time.isoformat()
@@ -54,13 +55,11 @@ def top(
     snapshot, problem = service.look(), ""
     with (
         pressed_keys() as wait_for_key,
-        Live(console=session.output, screen=True, auto_refresh=False) as live,
+        Live(console=console, screen=True, auto_refresh=False) as live,
     ):
         hint = f"every {interval:g} s, {'q' if sys.stdin.isatty() else 'Ctrl-C'} ends"
         while True:
-            shown = screen(
-                snapshot, server=session.server, hint=hint, problem=problem, console=session.output
-            )
+            shown = screen(snapshot, server=session.server, hint=hint, problem=problem, console=console)
             live.update(shown, refresh=True)
             if _wait_for_end(wait_for_key, interval):
                 return

@@ -31,8 +31,15 @@ def drain_worker(session: Session, name: Name) -> None:
 
 @client_command(commands, "resume", example="workers resume vm-4901-a8cc47")
 def resume_worker(session: Session, name: Name) -> None:
-    """Let a drained worker claim generations again."""
+    """Let a drained worker claim generations again. Without a drain, nothing changes."""
+    operations = session.client.operations
+    listed = operations.list_workers(page_size=LARGEST_PAGE)
+    was_drained = any(worker.name == name and worker.drain_time for worker in listed)
     session.print_result(
-        session.client.operations.resume_worker(name),
-        lambda worker: f"Worker {worker.name} claims generations again.",
+        operations.resume_worker(name),
+        lambda worker: (
+            f"Worker {worker.name} claims generations again."
+            if was_drained
+            else f"Worker {worker.name} was not drained. It claims generations."
+        ),
     )

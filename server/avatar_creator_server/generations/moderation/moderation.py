@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from avatar_creator_server.errors import FieldViolation, InvalidArgumentError
-from avatar_creator_server.generations.moderation.client import ModerationClient
 from avatar_creator_server.generations.moderation.deny_list import DenyList
 from avatar_creator_server.settings import SettingsError
+
+if TYPE_CHECKING:
+    from avatar_creator_server.generations.moderation.client import ModerationClient
 
 
 class Moderation:
@@ -36,7 +39,7 @@ class Moderation:
             )
         return cls(
             DenyList.read(deny_list_file) if deny_list_file else None,
-            ModerationClient(moderation_url, moderation_api_key) if moderation_url else None,
+            _client(moderation_url, moderation_api_key) if moderation_url else None,
         )
 
     @property
@@ -83,6 +86,13 @@ class Moderation:
         """Disconnect from the moderation service."""
         if self._client is not None:
             await self._client.close()
+
+
+def _client(url: str, api_key: SecretStr) -> ModerationClient:
+    # Not imported without a moderation service: httpx takes 5 MB of memory.
+    from avatar_creator_server.generations.moderation.client import ModerationClient
+
+    return ModerationClient(url, api_key)
 
 
 def _refused_error(violations: Sequence[FieldViolation], *, source: str) -> InvalidArgumentError:
