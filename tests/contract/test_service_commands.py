@@ -19,6 +19,7 @@ from PIL import Image
 
 import avatar_creator_server
 from avatar_creator import AvatarCreator, NotFoundError, UnauthenticatedError
+from avatar_creator.v1.avatar_service_pb2 import ListAvatarsRequest
 from avatar_creator_server.settings import Settings
 from tests import pictures
 from tests.contract.calls import Calls, refusal
@@ -29,6 +30,7 @@ from tests.support.doctor import checks_of
 from tests.support.generations import final_state
 from tests.support.service import Deployment
 from tests.support.threads import Threads
+from tests.support.web_calls import WebCalls, rpcs
 
 UNREACHABLE = "127.0.0.1:1"
 """An address without a server: port 1."""
@@ -466,6 +468,30 @@ def test_a_stopped_demo_says_where_its_data_is(
 
     assert process.returncode == status
     assert errors == f"note: the demo and its service have stopped; their data is in {tmp_path / 'demo'}\n"
+
+
+def test_a_kept_demo_serves_what_an_earlier_demo_has_made(
+    run: RunWithSettings, settings: dict[str, str], tmp_path: Path
+) -> None:
+    run("demo", "--folder", str(tmp_path / "demo")).check_returncode()
+    with ChildProcess(
+        [sys.executable, "-m", "avatar_creator_server.cli", "demo", "--folder", tmp_path / "demo", "--keep"],
+        directory=tmp_path,
+        environment={**os.environ, **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        link = next(line.strip() for line in process.stdout if "#token=" in line)
+        url, _, token = link.partition("/#token=")
+        with WebCalls(url.removeprefix("http://"), token) as web:
+            outcome = web.call(rpcs()["ListAvatars"], [ListAvatarsRequest()])
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+
+    assert sorted(avatar.name for avatar in outcome.answers[0].avatars) == ["Eileen", "Sari"]
+    assert process.returncode == 130
+    assert "#token" not in errors
 
 
 @pytest.mark.parametrize(
