@@ -92,7 +92,10 @@ export interface Presets extends Client<typeof PresetService> {
 /** Uses of avatars: every RPC of `UsageService`, and lists through all pages. */
 export interface Usage extends Client<typeof UsageService> {
   /** List the uses of an avatar. */
-  list(request: Request<typeof ListUsageRequestSchema>, options?: CallOptions): Items<UsageRecord, ListUsageResponse>;
+  list(
+    request: Request<typeof ListUsageRequestSchema>,
+    options?: CallOptions,
+  ): Items<UsageRecord, ListUsageResponse>;
   /** Sum the uses of an avatar by app. */
   byApp(
     request: Request<typeof SummarizeUsageRequestSchema>,
@@ -108,7 +111,10 @@ export interface Operations extends Client<typeof OperationsService> {
     options?: CallOptions,
   ): Items<Worker, ListWorkersResponse>;
   /** List the users. */
-  users(request?: Request<typeof ListUsersRequestSchema>, options?: CallOptions): Items<UserActivity, ListUsersResponse>;
+  users(
+    request?: Request<typeof ListUsersRequestSchema>,
+    options?: CallOptions,
+  ): Items<UserActivity, ListUsersResponse>;
 }
 
 /**

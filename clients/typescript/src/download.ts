@@ -54,7 +54,7 @@ export async function download(
 async function verified(picture: Blob, image: Image | undefined): Promise<Blob> {
   if (image === undefined || BigInt(picture.size) !== image.sizeBytes) {
     throw new AvatarCreatorError(
-      `the picture has ${picture.size} bytes instead of ${image?.sizeBytes ?? "an announced number"}; download it again`,
+      `the picture has ${picture.size} bytes instead of ${image?.sizeBytes ?? "any"}; download it again`,
       Code.DataLoss,
     );
   }

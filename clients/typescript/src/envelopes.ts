@@ -2,12 +2,17 @@
  * Client streams of the Connect protocol over HTTP/1.1.
  *
  * Browsers cannot stream the body of a request. Such a stream is a POST of envelopes (1 byte of flags, 4 bytes of
- * length, a message), so the envelopes are put together beforehand and sent as one Blob. The browser reads the parts that
- * are files while it sends them.
+ * length, a message), so the envelopes are put together beforehand and sent as one Blob. The browser reads parts that are
+ * files while it sends them.
  * Source: https://connectrpc.com/docs/protocol#streaming-rpcs
  */
 
-import { fromBinary, type DescMessage, type DescMethodClientStreaming, type MessageShape } from "@bufbuild/protobuf";
+import {
+  fromBinary,
+  type DescMessage,
+  type DescMethodClientStreaming,
+  type MessageShape,
+} from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { createMethodUrl } from "@connectrpc/connect/protocol";
 import { codeFromHttpStatus, endStreamFlag, endStreamFromJson } from "@connectrpc/connect/protocol-connect";

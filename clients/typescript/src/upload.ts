@@ -35,8 +35,8 @@ export interface UploadOptions
 /**
  * Upload a JPEG, PNG or WebP picture, and return its avatar.
  *
- * @throws AvatarCreatorError: the service refused the picture, and `reason` is one of the IMAGE_… reasons; or as for any
- * call.
+ * @throws AvatarCreatorError: the service refused the picture, and `reason` is one of the IMAGE_… reasons; or as for
+ * any call.
  */
 export async function upload(
   connection: Connection,
@@ -53,7 +53,8 @@ export async function upload(
     },
   };
   const { uploadUrl } = connection;
-  const scaled = onProgress && ((sent: number, total: number) => onProgress(share(sent, total, picture), picture.size));
+  const scaled: OnProgress | undefined =
+    onProgress && ((sent, total) => onProgress(share(sent, total, picture), picture.size));
   const send = async (attempt: Attempt) => {
     if (uploadUrl === undefined) {
       return sendStream(connection, messagesOf(first, picture, onProgress), attempt, signal);
