@@ -66,7 +66,10 @@ export interface Projects extends Client<typeof AvatarProjectService> {
 /** Avatars: every RPC of `AvatarService`, and a list through all pages. */
 export interface Avatars extends Client<typeof AvatarService> {
   /** List avatars. */
-  list(request?: Request<typeof ListAvatarsRequestSchema>, options?: CallOptions): Items<Avatar, ListAvatarsResponse>;
+  list(
+    request?: Request<typeof ListAvatarsRequestSchema>,
+    options?: CallOptions,
+  ): Items<Avatar, ListAvatarsResponse>;
 }
 
 /** Generations: every RPC of `GenerationService`, and a list through all pages. */

@@ -38,7 +38,7 @@ export interface WatchOptions {
   readonly signal?: AbortSignal | undefined;
   /** Time for the whole watch, in milliseconds. The default is no limit. */
   readonly timeoutMs?: number | undefined;
-  /** Milliseconds without a connection after which the watch fails. Any message restarts them. The default is 60,000. */
+  /** Milliseconds without a connection after which the watch fails; 60,000 by default. Any message restarts them. */
   readonly reconnectForMs?: number | undefined;
   /** Highest revisions that the caller has seen. The watch has only newer states, and every final state. */
   readonly knownRevisions?: KnownRevisions | undefined;
