@@ -84,7 +84,10 @@ export interface Generations extends Client<typeof GenerationService> {
 /** Presets and persona examples: every RPC of `PresetService`, and lists through all pages. */
 export interface Presets extends Client<typeof PresetService> {
   /** List presets. */
-  list(request?: Request<typeof ListPresetsRequestSchema>, options?: CallOptions): Items<AvatarPreset, ListPresetsResponse>;
+  list(
+    request?: Request<typeof ListPresetsRequestSchema>,
+    options?: CallOptions,
+  ): Items<AvatarPreset, ListPresetsResponse>;
   /** List persona examples. */
   personas(
     request?: Request<typeof ListPersonaExamplesRequestSchema>,

@@ -2,8 +2,8 @@
  * Client streams of the Connect protocol over HTTP/1.1.
  *
  * Browsers cannot stream the body of a request. Such a stream is a POST of envelopes (1 byte of flags, 4 bytes of
- * length, a message), so the envelopes are put together beforehand and sent as one Blob. The browser reads parts that are
- * files while it sends them.
+ * length, a message), so the envelopes are put together beforehand and sent as one Blob. The browser reads parts that
+ * are files while it sends them.
  * Source: https://connectrpc.com/docs/protocol#streaming-rpcs
  */
 

@@ -100,8 +100,6 @@ async function* statesOf(
   });
   const onReconnect = options.onReconnect ?? connection.onReconnect;
   while (!progress.finished) {
-    // Ends the call of this connection. Without it, the stream of a reader who has left would stay open.
-    const call = new AbortController();
     // An error of the function that returns the token is the caller's own, and ends the watch.
     const authorization = await connection.authorization();
     reconnects.connectingWith(authorization);
@@ -110,7 +108,7 @@ async function* statesOf(
       signal.throwIfAborted();
       const { message } = await connection.transport.stream(
         GenerationService.method.watchGenerations,
-        AbortSignal.any([signal, call.signal]),
+        signal,
         reconnects.remainingMs ?? 0,
         authorized(authorization),
         only(progress.request()),
@@ -127,8 +125,6 @@ async function* statesOf(
       );
     } catch (thrown) {
       error = callErrorOf(thrown, signal);
-    } finally {
-      call.abort();
     }
     const delayMs = reconnects.delayAfter(error, authorization);
     onReconnect?.({ attempt: reconnects.failures, error, delayMs });
