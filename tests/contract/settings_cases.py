@@ -168,13 +168,6 @@ CASES: dict[str, Case] = {
     "web port for other machines behind a proxy": Case(
         {"WEB_ADDRESS": "0.0.0.0:0", "WEB_BEHIND_PROXY": "true"}
     ),
-    "web port for other machines with TLS": Case(
-        {
-            "WEB_ADDRESS": "[::]:0",
-            "TLS_CERTIFICATE_FILE": "<folder>/certificate.pem",
-            "TLS_KEY_FILE": "<folder>/key.pem",
-        }
-    ),
     "no web port": works("WEB_ADDRESS", "None"),
     "web port without a number": refused("WEB_ADDRESS", "localhost", "must be host:port"),
     "web port of another machine": Case(

@@ -298,6 +298,7 @@ def secured(embedded: Deployment, tmp_path: Path) -> Deployment:
     embedded.settings |= {
         "LISTEN_ADDRESS": embedded.target,
         "METRICS_ADDRESS": f"127.0.0.1:{free_port()}",
+        "WEB_ADDRESS": embedded.web_target,
     }
     server = ServiceProcess("secured", "serve", settings=embedded.settings, directory=tmp_path)
     embedded.servers.append(server)
@@ -314,6 +315,7 @@ def test_the_ports_of_the_service_itself_are_no_problem(secured: Deployment) -> 
         "ok", f"{secured.target} is held by this service's own server, which is healthy", ""
     )
     assert found["metrics"].found.endswith("is held by this service's own server")
+    assert found["web"].found.endswith("is held by this service's own server")
     assert found["workers"].found == "one inside the `serve` process, which runs"
 
 
