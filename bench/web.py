@@ -19,7 +19,7 @@ from bench.filling import fill
 from bench.goals import BY_NAME
 from bench.http1_connection import Answers, OpenStreams, answer_all, head_and_body
 from bench.lab import USER, Lab, Scale, rpc
-from bench.load import LoadError, Target, enough_calls, full_speed
+from bench.load import LoadError, Target, cpu_seconds, enough_calls, full_speed
 from bench.results import Result, interleaved, of_pairs
 from bench.watchers import memory_of_service, waiting_generation
 from tests.support.service import Deployment
@@ -68,20 +68,27 @@ def _reads(lab: Lab) -> Iterator[Result]:
         calls = enough_calls(over_grpc, _SECONDS[lab.scale])
         asyncio.run(answer_all(address, [over_web] * _WARM_UP, connections=1))
 
+        cpu: list[float] = []
+        cpu_over_grpc: list[float] = []
+
         def web_per_second() -> float:
+            before = cpu_seconds(over_grpc.processes)
             answers = _answers(address, [over_web] * calls, at_once)
+            cpu.append((cpu_seconds(over_grpc.processes) - before) / calls * 1000)
             return len(answers.took) / answers.seconds
+
+        def grpc_per_second() -> float:
+            speed = full_speed(replace(over_grpc, at_once=at_once), calls)
+            cpu_over_grpc.append(speed.cpu_ms)
+            return speed.per_second
 
         def web_p50_ms() -> float:
             answers = _answers(address, [over_web] * _LONE_CALLS[lab.scale], 1)
             return statistics.median(answers.took) * 1000
 
-        pairs = interleaved(
-            web_per_second,
-            lambda: full_speed(replace(over_grpc, at_once=at_once), calls).per_second,
-            lab.pairs,
-        )
-        yield of_pairs(BY_NAME["web-get-avatar"], pairs, unit="/s")
+        pairs = interleaved(web_per_second, grpc_per_second, lab.pairs)
+        note = f"CPU {statistics.median(cpu):.2f} ms a call, over gRPC {statistics.median(cpu_over_grpc):.2f}"
+        yield of_pairs(BY_NAME["web-get-avatar"], pairs, unit="/s", note=note)
         lone = interleaved(web_p50_ms, lambda: _grpc_p50_ms(over_grpc, _LONE_CALLS[lab.scale]), lab.pairs)
         yield of_pairs(BY_NAME["web-get-avatar-p50"], lone, unit="ms")
 

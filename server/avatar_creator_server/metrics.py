@@ -10,6 +10,11 @@ from prometheus_client import Counter, Gauge, Histogram
 REQUESTS = Counter(
     "avatar_creator_requests", "Calls that have ended, by RPC and status code.", ["method", "code"]
 )
+WEB_REQUESTS = Counter(
+    "avatar_creator_web_requests",
+    "Calls over the web port that have ended, by protocol and status code. Other counters have them too.",
+    ["protocol", "code"],
+)
 REQUEST_SECONDS = Histogram(
     "avatar_creator_request_seconds",
     "Latency of calls other than watches, in seconds.",

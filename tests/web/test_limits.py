@@ -10,6 +10,7 @@ import httpx
 import psutil
 import pytest
 
+from avatar_creator.v1.avatar_project_service_pb2 import ListProjectsRequest
 from avatar_creator.v1.avatar_service_pb2 import (
     DownloadImageRequest,
     UploadAvatarMetadata,
@@ -21,7 +22,7 @@ from tests import pictures
 from tests.contract.calls import Calls
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
-from tests.support.web_calls import Outcome, WebCalls, envelope, path_of, rpcs
+from tests.support.web_calls import Outcome, Protocol, WebCalls, envelope, path_of, rpcs
 
 RPCS = rpcs()
 _SECONDS = 30.0
@@ -235,3 +236,22 @@ def _is_alive(web: WebCalls) -> bool:
         return web.http.get("/healthz").status_code == 200
     except httpx.TransportError:
         return False
+
+
+@pytest.mark.parametrize(
+    ("protocol", "logged"),
+    [("connect+json", "json"), ("connect+proto", "connect"), ("grpc-web+proto", "grpc-web")],
+)
+def test_the_access_log_names_the_protocol(
+    strict: Deployment, user: str, token: str, protocol: Protocol, logged: str
+) -> None:
+    def protocols() -> list[str]:
+        entries = strict.servers[0].events("call_finished")
+        return [entry.get("protocol", "grpc") for entry in entries if entry["user"] == user]
+
+    with Calls(strict.target, token) as calls:
+        calls.create_project()
+    with WebCalls(strict.web_target, token, protocol) as web:
+        assert web.call(RPCS["ListProjects"], [ListProjectsRequest()]).code == "OK"
+
+    wait_until(lambda: protocols() == ["grpc", logged], _SECONDS)

@@ -18,6 +18,7 @@ log = structlog.get_logger()
 
 _identity: ContextVar[Identity] = ContextVar("identity")
 _refused: ContextVar[bool] = ContextVar("refused", default=False)
+_web_protocol: ContextVar[str] = ContextVar("web_protocol", default="")
 
 
 def set_identity(identity: Identity) -> None:
@@ -97,6 +98,16 @@ def user_for_log() -> str:
     """Return the caller's user id; empty if the call needs no token or was refused."""
     identity = _identity.get(None)
     return identity.caller.user_id if identity else ""
+
+
+def set_web_protocol(name: str) -> None:
+    """Record that the current call came over the web port, in this protocol."""
+    _web_protocol.set(name)
+
+
+def web_protocol() -> str:
+    """Return the protocol of a call over the web port; empty for a call over gRPC."""
+    return _web_protocol.get()
 
 
 def mark_refused() -> None:

@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from avatar_creator_server import metrics
-from avatar_creator_server.api.access import is_refused, user_for_log
+from avatar_creator_server.api.access import is_refused, user_for_log, web_protocol
 from avatar_creator_server.api.authentication import HEALTH
 from avatar_creator_server.api.call_classes import CallClass, class_of
 from avatar_creator_server.api.context import Context
@@ -35,6 +35,11 @@ _WITHOUT_PROBLEM = frozenset({"OK", "CANCELLED"})
 @cache
 def _ended(method: str, code: str) -> Counter:
     return metrics.REQUESTS.labels(method, code)
+
+
+@cache
+def _ended_over_web(protocol: str, code: str) -> Counter:
+    return metrics.WEB_REQUESTS.labels(protocol, code)
 
 
 @cache
@@ -60,7 +65,7 @@ class AccessLog:
     def log_call(self, method: str, context: Context, seconds: float, *, is_cancelled: bool) -> None:
         """Log method, user, code and duration of a call that has ended, and count it."""
         code = grpc.StatusCode.CANCELLED.name if is_cancelled else _code_name(context)
-        _ended(method, code).inc()
+        _count(method, code)
         latency = _latency(method)
         if latency is not None:
             latency.observe(seconds)
@@ -71,13 +76,16 @@ class AccessLog:
         # Health checks come several times a second, from every load balancer.
         is_health = method.startswith(HEALTH) and code in _WITHOUT_PROBLEM
         write = self._log.debug if is_health else self._log.info
-        write("call_finished", method=method, user=user, code=code, milliseconds=round(seconds * 1000, 1))
+        milliseconds = round(seconds * 1000, 1)
+        write("call_finished", method=method, user=user, code=code, milliseconds=milliseconds, **_protocol())
 
     def log_refusal(self, method: str, user: str, code: grpc.StatusCode) -> None:
         """Log and count a call that was refused before anything else."""
-        _ended(method, code.name).inc()
+        _count(method, code.name)
         if self._may_log_refusal(user):
-            log.info("call_finished", method=method, user=user, code=code.name, milliseconds=0.0)
+            log.info(
+                "call_finished", method=method, user=user, code=code.name, milliseconds=0.0, **_protocol()
+            )
 
     def report_not_logged(self) -> None:
         """Log how many refusals had no room in the log since the last report."""
@@ -99,6 +107,19 @@ class AccessLog:
             asyncio.get_running_loop().call_later(_REPORT_SECONDS, self.report_not_logged)
         self._not_logged += 1
         return False
+
+
+def _count(method: str, code: str) -> None:
+    _ended(method, code).inc()
+    protocol = web_protocol()
+    if protocol:
+        _ended_over_web(protocol, code).inc()
+
+
+def _protocol() -> dict[str, str]:
+    """Return what a line about a call over the web port has in addition."""
+    protocol = web_protocol()
+    return {"protocol": protocol} if protocol else {}
 
 
 def _code_name(context: Context) -> str:

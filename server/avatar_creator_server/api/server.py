@@ -64,10 +64,10 @@ from avatar_creator_server.operations.server_process import ServerProcess
 from avatar_creator_server.operations.start_up import SERVER_CHECKS, StartUp, StartUpCheck, require_all
 from avatar_creator_server.settings import Settings, SettingsError, system_reason
 from avatar_creator_server.shared.memory import MemoryReturn, collect_less_often
-from avatar_creator_server.web.door import DoorParts, WebDoor
 
 if TYPE_CHECKING:
     from avatar_creator_server.web.calls import WebCalls
+    from avatar_creator_server.web.door import WebDoor
     from avatar_creator_tasks.worker import Worker
 
 log = structlog.get_logger()
@@ -168,15 +168,7 @@ class AvatarServer:
         self._server.add_generic_rpc_handlers((handlers,))
         self._port = self._listen(settings)
         self._listen_for_probes()
-        self._web = WebDoor.open(
-            DoorParts(
-                core,
-                lambda: self._load_web_calls(handlers),
-                is_ready=lambda: self._health.is_serving,
-                connections=connections,
-                shares_port=shares_port,
-            )
-        )
+        self._web = self._open_web_port(handlers, connections, shares_port=shares_port)
 
     @property
     def port(self) -> int:
@@ -240,6 +232,21 @@ class AvatarServer:
             ReflectionService((*SERVICE_NAMES, health_name, *REFLECTION_NAMES)).add_to_server(server)
         handlers.require_all()
         return handlers
+
+    def _open_web_port(self, handlers: Handlers, connections: int, *, shares_port: bool) -> WebDoor | None:
+        if not self._core.settings.web_listen_address:
+            return None
+        # Its libraries are not part of the memory of a server without a web port.
+        from avatar_creator_server.web.door import DoorParts, WebDoor
+
+        parts = DoorParts(
+            self._core,
+            lambda: self._load_web_calls(handlers),
+            is_ready=lambda: self._health.is_serving,
+            connections=connections,
+            shares_port=shares_port,
+        )
+        return WebDoor.open(parts)
 
     def _load_web_calls(self, handlers: Handlers) -> WebCalls:
         # Its libraries are not part of the memory of a server that no browser calls.

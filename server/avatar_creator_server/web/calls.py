@@ -26,6 +26,7 @@ from google.rpc import status_pb2
 from grpc.aio import EOF, AbortError
 from protobuf.wkt import Any as PackedDetail
 
+from avatar_creator_server.api.access import set_web_protocol
 from avatar_creator_server.api.backlog import Backlog
 from avatar_creator_server.api.context import Context
 from avatar_creator_server.api.handlers import MethodHandler
@@ -71,6 +72,7 @@ class WebCalls:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a call."""
         self._backlog.begin()
+        set_web_protocol(_protocol_of(scope))
         headers = [(name, value) for name, value in scope["headers"] if name not in _NOT_PASSED_ON]
         scope = {**scope, "headers": headers, "client": self._client_of(scope)}
         await self._connect(scope, receive, send)
@@ -83,6 +85,14 @@ class WebCalls:
                 # The proxy itself has added the last one. The client may have sent the others.
                 return forwarded[-1].decode("latin-1").rpartition(",")[2].strip(), 0
         return scope["client"]
+
+
+def _protocol_of(scope: Scope) -> str:
+    """Return the name of a call's protocol, for logs and metrics."""
+    content_type = dict(scope["headers"]).get(b"content-type", b"")
+    if content_type.startswith(b"application/grpc-web"):
+        return "grpc-web"
+    return "json" if content_type.partition(b";")[0].endswith(b"json") else "connect"
 
 
 def _needs_http2(handler: MethodHandler) -> bool:

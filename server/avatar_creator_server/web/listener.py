@@ -214,7 +214,7 @@ class Listener:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for connection in list(self.state.connections):
-            connection.shutdown()
+            connection.transport.close()
         self.close()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
