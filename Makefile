@@ -18,7 +18,7 @@ PGBOUNCER := build/pgbouncer/program
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: .venv/.service ## Create an avatar and follow its progress, on this machine alone; KEEP=1 serves what it made, to open in a browser
 ifdef KEEP

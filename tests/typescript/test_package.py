@@ -55,7 +55,7 @@ PROJECTS: list[tuple[str, dict[str, object]]] = [
         },
     ),
 ]
-"""Programs, and the options of TypeScript that compile them. None skips the types of the package."""
+"""Programs, and the options of TypeScript that they are compiled with. All check the types of the package."""
 
 _COMMAND_SECONDS = 300.0
 _PACKAGE = json.loads((CLIENT / "package.json").read_text())

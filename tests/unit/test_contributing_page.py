@@ -9,7 +9,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "CONTRIBUTING.md").read_text()
-FOLDERS = ("", "server/avatar_creator_server/", "clients/python/avatar_creator/")
+FOLDERS = ("", "server/avatar_creator_server/", "clients/python/avatar_creator/", "clients/typescript/")
 """Folders to which a section's paths are relative."""
 
 PATHS = sorted(set(re.findall(r"`([\w.]+/[\w./-]*\w)`", PAGE)))

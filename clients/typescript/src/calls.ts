@@ -4,6 +4,7 @@ import {
   create,
   type DescMessage,
   type DescMethod,
+  type DescMethodStreaming,
   type DescMethodUnary,
   type MessageInitShape,
   type MessageShape,
@@ -61,7 +62,7 @@ export function withRetries(connection: Connection): Transport {
       );
     },
     async stream<I extends DescMessage, O extends DescMessage>(
-      method: Parameters<Transport["stream"]>[0] & DescMethod & { input: I; output: O },
+      method: DescMethodStreaming<I, O>,
       signal: AbortSignal | undefined,
       timeoutMs: number | undefined,
       header: HeadersInit | undefined,
@@ -73,7 +74,7 @@ export function withRetries(connection: Connection): Transport {
       const headers = merged(header, authorized(await connection.authorization()));
       try {
         const response = await transport.stream(method, signal, milliseconds, headers, input, contextValues);
-        return { ...response, message: withTypedErrors(response.message, signal) } as StreamResponse<I, O>;
+        return { ...response, message: withTypedErrors(response.message, signal) };
       } catch (thrown) {
         throw callErrorOf(thrown, signal);
       }
@@ -88,7 +89,8 @@ export async function attempts<T>(
   options: CallOptions,
   attempt: (attempt: Attempt) => Promise<T>,
 ): Promise<T> {
-  const retries = new CallRetries(connection.backoff, connection.clock, options.timeoutMs ?? deadlineMs(connection, method), {
+  const timeoutMs = options.timeoutMs ?? deadlineMs(connection, method);
+  const retries = new CallRetries(connection.backoff, connection.clock, timeoutMs, {
     retryable: isRetryable(method),
     retries: connection.retries,
     renewsToken: connection.renewsToken,

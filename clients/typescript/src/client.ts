@@ -66,7 +66,10 @@ export interface Projects extends Client<typeof AvatarProjectService> {
 /** Avatars: every RPC of `AvatarService`, and a list through all pages. */
 export interface Avatars extends Client<typeof AvatarService> {
   /** List avatars. */
-  list(request?: Request<typeof ListAvatarsRequestSchema>, options?: CallOptions): Items<Avatar, ListAvatarsResponse>;
+  list(
+    request?: Request<typeof ListAvatarsRequestSchema>,
+    options?: CallOptions,
+  ): Items<Avatar, ListAvatarsResponse>;
 }
 
 /** Generations: every RPC of `GenerationService`, and a list through all pages. */
@@ -81,7 +84,10 @@ export interface Generations extends Client<typeof GenerationService> {
 /** Presets and persona examples: every RPC of `PresetService`, and lists through all pages. */
 export interface Presets extends Client<typeof PresetService> {
   /** List presets. */
-  list(request?: Request<typeof ListPresetsRequestSchema>, options?: CallOptions): Items<AvatarPreset, ListPresetsResponse>;
+  list(
+    request?: Request<typeof ListPresetsRequestSchema>,
+    options?: CallOptions,
+  ): Items<AvatarPreset, ListPresetsResponse>;
   /** List persona examples. */
   personas(
     request?: Request<typeof ListPersonaExamplesRequestSchema>,
@@ -92,7 +98,10 @@ export interface Presets extends Client<typeof PresetService> {
 /** Uses of avatars: every RPC of `UsageService`, and lists through all pages. */
 export interface Usage extends Client<typeof UsageService> {
   /** List the uses of an avatar. */
-  list(request: Request<typeof ListUsageRequestSchema>, options?: CallOptions): Items<UsageRecord, ListUsageResponse>;
+  list(
+    request: Request<typeof ListUsageRequestSchema>,
+    options?: CallOptions,
+  ): Items<UsageRecord, ListUsageResponse>;
   /** Sum the uses of an avatar by app. */
   byApp(
     request: Request<typeof SummarizeUsageRequestSchema>,
@@ -108,7 +117,10 @@ export interface Operations extends Client<typeof OperationsService> {
     options?: CallOptions,
   ): Items<Worker, ListWorkersResponse>;
   /** List the users. */
-  users(request?: Request<typeof ListUsersRequestSchema>, options?: CallOptions): Items<UserActivity, ListUsersResponse>;
+  users(
+    request?: Request<typeof ListUsersRequestSchema>,
+    options?: CallOptions,
+  ): Items<UserActivity, ListUsersResponse>;
 }
 
 /**

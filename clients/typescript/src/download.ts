@@ -28,33 +28,25 @@ export async function download(
   const { variant = ImageVariant.ORIGINAL, onProgress, signal } = options;
   const method = AvatarService.method.downloadImage;
   return attempts(connection, method, options, async ({ header, timeoutMs }: Attempt) => {
-    // Ends the call if this function fails in the middle of it.
-    const left = new AbortController();
-    try {
-      const either = signal ? AbortSignal.any([signal, left.signal]) : left.signal;
-      const request = { avatarId, variant };
-      const response = await connection.transport.stream(method, either, timeoutMs, header, only(request));
-      const chunks: Uint8Array<ArrayBuffer>[] = [];
-      let image: Image | undefined;
-      let received = 0;
-      for await (const { payload } of response.message) {
-        if (payload.case === "metadata") image = payload.value;
-        if (payload.case !== "chunk") continue;
-        chunks.push(payload.value as Uint8Array<ArrayBuffer>);
-        received += payload.value.length;
-        onProgress?.(received, Number(image?.sizeBytes ?? 0n));
-      }
-      return await verified(new Blob(chunks, { type: image?.contentType ?? "" }), image);
-    } finally {
-      left.abort();
+    const response = await connection.transport.stream(method, signal, timeoutMs, header, only({ avatarId, variant }));
+    const chunks: Uint8Array<ArrayBuffer>[] = [];
+    let image: Image | undefined;
+    let received = 0;
+    for await (const { payload } of response.message) {
+      if (payload.case === "metadata") image = payload.value;
+      if (payload.case !== "chunk") continue;
+      chunks.push(payload.value as Uint8Array<ArrayBuffer>);
+      received += payload.value.length;
+      onProgress?.(received, Number(image?.sizeBytes ?? 0n));
     }
+    return verified(new Blob(chunks, { type: image?.contentType ?? "" }), image);
   });
 }
 
 async function verified(picture: Blob, image: Image | undefined): Promise<Blob> {
   if (image === undefined || BigInt(picture.size) !== image.sizeBytes) {
     throw new AvatarCreatorError(
-      `the picture has ${picture.size} bytes instead of ${image?.sizeBytes ?? "an announced number"}; download it again`,
+      `the picture has ${picture.size} bytes instead of ${image?.sizeBytes ?? "any"}; download it again`,
       Code.DataLoss,
     );
   }

@@ -149,7 +149,7 @@ export function callErrorOf(thrown: unknown, signal: AbortSignal | undefined): A
 
 const LOST = "the service cannot be reached, or the connection to it was lost";
 
-/** Transports pass on the TypeError of `fetch` for a lost connection. A body that ends too early has no last envelope. */
+/** Transports pass on the TypeError of `fetch`. A body that ends too early has no last envelope. */
 function isLostConnection(error: ConnectError): boolean {
   return (
     (error.code === Code.Unknown || error.code === Code.Internal || error.code === Code.InvalidArgument) &&
@@ -157,4 +157,4 @@ function isLostConnection(error: ConnectError): boolean {
   );
 }
 
-const TRUNCATED = /^(protocol error: )?(missing EndStreamResponse|missing trailer|incomplete envelope|premature )/;
+const TRUNCATED = /^(protocol error: )?(missing EndStreamResponse|missing trailer|incomplete envelope)/;

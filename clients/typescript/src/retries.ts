@@ -14,7 +14,11 @@ const ACCEPTED_MS = 1_000;
 const CONNECTED_MS = 25_000;
 
 /** Reasons of RESOURCE_EXHAUSTED for a limit of calls at the same time, ending within seconds. */
-const PASSING_LIMITS: ReadonlySet<string> = new Set<ErrorReasonName>(["TRANSFER_LIMIT", "DATABASE_LIMIT", "CALL_LIMIT"]);
+const PASSING_LIMITS: ReadonlySet<string> = new Set<ErrorReasonName>([
+  "TRANSFER_LIMIT",
+  "DATABASE_LIMIT",
+  "CALL_LIMIT",
+]);
 
 /** Reasons with which the service refuses a call before it begins it, so that every call may be sent again. */
 const NOT_BEGUN: ReadonlySet<string> = new Set<ErrorReasonName>(["DATABASE_LIMIT", "CALL_LIMIT", "OVERLOADED"]);

@@ -7,7 +7,10 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { GenerationState, type Generation } from "../gen/avatar_creator/v1/generation_pb.js";
-import { GenerationService, type WatchGenerationsRequestSchema } from "../gen/avatar_creator/v1/generation_service_pb.js";
+import {
+  GenerationService,
+  type WatchGenerationsRequestSchema,
+} from "../gen/avatar_creator/v1/generation_service_pb.js";
 import { authorized } from "./calls.js";
 import type { Connection, ReconnectEvent } from "./connection.js";
 import { AvatarCreatorError, callErrorOf, type Resource } from "./errors.js";
@@ -35,7 +38,7 @@ export interface WatchOptions {
   readonly signal?: AbortSignal | undefined;
   /** Time for the whole watch, in milliseconds. The default is no limit. */
   readonly timeoutMs?: number | undefined;
-  /** Time without a connection after which the watch fails, in milliseconds. Any message restarts it. Default: 60,000. */
+  /** Milliseconds without a connection after which the watch fails; 60,000 by default. Any message restarts them. */
   readonly reconnectForMs?: number | undefined;
   /** Highest revisions that the caller has seen. The watch has only newer states, and every final state. */
   readonly knownRevisions?: KnownRevisions | undefined;
@@ -97,8 +100,6 @@ async function* statesOf(
   });
   const onReconnect = options.onReconnect ?? connection.onReconnect;
   while (!progress.finished) {
-    // Ends the call of this connection. Without it, the stream of a reader who has left would stay open.
-    const call = new AbortController();
     // An error of the function that returns the token is the caller's own, and ends the watch.
     const authorization = await connection.authorization();
     reconnects.connectingWith(authorization);
@@ -107,7 +108,7 @@ async function* statesOf(
       signal.throwIfAborted();
       const { message } = await connection.transport.stream(
         GenerationService.method.watchGenerations,
-        AbortSignal.any([signal, call.signal]),
+        signal,
         reconnects.remainingMs ?? 0,
         authorized(authorization),
         only(progress.request()),
@@ -124,8 +125,6 @@ async function* statesOf(
       );
     } catch (thrown) {
       error = callErrorOf(thrown, signal);
-    } finally {
-      call.abort();
     }
     const delayMs = reconnects.delayAfter(error, authorization);
     onReconnect?.({ attempt: reconnects.failures, error, delayMs });
@@ -165,26 +164,29 @@ function progressOf(selection: WatchSelection, known: KnownRevisions): Progress 
   const changedSince = selection.changedSince && timestampFromDate(selection.changedSince);
   if ("projectId" in selection) {
     const { projectId } = selection;
-    return new Endless({ case: "projectId", value: projectId }, known, changedSince, { type: "project", id: projectId });
+    const resource = { type: "project", id: projectId };
+    return new Endless({ case: "projectId", value: projectId }, known, changedSince, resource);
   }
   return new Endless({ case: "all", value: { userId: selection.userId ?? "" } }, known, changedSince);
 }
 
 abstract class Delivered {
+  /** Highest revisions of the watched generations that have not ended. */
   readonly open = new Map<string, bigint>();
   readonly ended = new Set<string>();
 
-  isNew(generation: Generation): boolean {
-    const { id, state, revision } = generation;
+  constructor(readonly known: KnownRevisions) {}
+
+  isNew({ id, state, revision }: Generation): boolean {
     if (this.ended.has(id)) return false;
     if (ENDED.has(state)) {
       this.ended.add(id);
       this.open.delete(id);
       return true;
     }
-    if (revision <= (this.open.get(id) ?? 0n)) return false;
-    this.open.set(id, revision);
-    return true;
+    const seen = this.open.get(id) ?? this.known[id] ?? 0n;
+    this.open.set(id, revision > seen ? revision : seen);
+    return revision > seen;
   }
 }
 
@@ -192,7 +194,7 @@ class ById extends Delivered implements Progress {
   readonly resource?: Resource;
 
   constructor(ids: readonly string[], known: KnownRevisions, resource?: Resource) {
-    super();
+    super(known);
     for (const id of ids) this.open.set(id, known[id] ?? 0n);
     if (resource) this.resource = resource;
   }
@@ -220,8 +222,7 @@ class ByGroup extends Delivered implements Progress {
     readonly groupId: string,
     known: KnownRevisions,
   ) {
-    super();
-    for (const [id, revision] of Object.entries(known)) this.open.set(id, revision);
+    super(known);
     this.resource = { type: "group", id: groupId };
   }
 
@@ -253,8 +254,7 @@ class Endless extends Delivered implements Progress {
     readonly changedSince: Timestamp | undefined,
     resource?: Resource,
   ) {
-    super();
-    for (const [id, revision] of Object.entries(known)) this.open.set(id, revision);
+    super(known);
     if (resource) this.resource = resource;
   }
 

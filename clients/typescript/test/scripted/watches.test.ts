@@ -103,7 +103,9 @@ for (const protocol of PROTOCOLS) {
           [state("b", 2, COMPLETED), state("a", 3, COMPLETED)],
         ),
       );
-      const states = await allOf(service.client(protocol).watch({ groupId: "a" }));
+      // The caller may know more generations than those of the group.
+      const knownRevisions = { a: 0n, other: 7n };
+      const states = await allOf(service.client(protocol).watch({ groupId: "a" }, { knownRevisions }));
       assert.deepEqual(
         states.map(({ id, revision }) => `${id}${revision}`),
         ["a1", "b2", "a3"],
@@ -190,20 +192,25 @@ for (const protocol of PROTOCOLS) {
       assert.equal((await failureOf(service.client(protocol).watch("a").next())).reason, "TOKEN_EXPIRED");
     });
 
-    test("a reader who leaves ends the call of the watch", async () => {
-      const left = Promise.withResolvers<void>();
-      await using service = await ScriptedService.start({
-        generations: {
-          async *watchGenerations(_, { signal }) {
-            signal.addEventListener("abort", () => left.resolve());
-            yield { generation: state("a", 1) };
-            await left.promise;
+    for (const [reader, last] of [
+      ["a reader who leaves", PROCESSING],
+      ["the last state", COMPLETED],
+    ] as const) {
+      test(`${reader} ends the call of the watch`, async () => {
+        const left = Promise.withResolvers<void>();
+        await using service = await ScriptedService.start({
+          generations: {
+            async *watchGenerations(_, { signal }) {
+              signal.addEventListener("abort", () => left.resolve());
+              yield { generation: state("a", 1, last) };
+              await left.promise;
+            },
           },
-        },
+        });
+        for await (const { state } of service.client(protocol).watch("a")) if (state === PROCESSING) break;
+        await left.promise;
       });
-      for await (const _ of service.client(protocol).watch("a")) break;
-      await left.promise;
-    });
+    }
   });
 }
 
