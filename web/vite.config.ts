@@ -37,7 +37,7 @@ export default defineConfig({
   // As in tsconfig.json. The client is part of this repository, and `make typescript` builds it.
   resolve: { alias: { "avatar-creator": fileURLToPath(new URL("../clients/typescript/dist/index.js", import.meta.url)) } },
   build: {
-    outDir: "../server/avatar_creator_server/web/page",
+    outDir: "../build/page",
     emptyOutDir: true,
     // Browsers that know light-dark() and content-visibility. Older ones would need twice the CSS.
     target: ["chrome123", "edge123", "firefox125", "safari18"],

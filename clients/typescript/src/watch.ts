@@ -1,3 +1,6 @@
+// Apps whose `lib` is older than `Symbol.asyncDispose` must compile too.
+/// <reference lib="esnext.disposable" preserve="true" />
+
 /** Watches of generations, which resume after a lost connection without losing or repeating a state. */
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
@@ -86,7 +89,7 @@ async function* statesOf(
   options: WatchOptions,
   signal: AbortSignal,
 ): AsyncGenerator<Generation, undefined> {
-  const reconnects = new Reconnects(connection.backoff, {
+  const reconnects = new Reconnects(connection.backoff, connection.clock, {
     timeoutMs: options.timeoutMs,
     reconnectForMs: options.reconnectForMs ?? 60_000,
     resource: progress.resource,
@@ -96,12 +99,12 @@ async function* statesOf(
   while (!progress.finished) {
     // Ends the call of this connection. Without it, the stream of a reader who has left would stay open.
     const call = new AbortController();
-    let authorization = "";
+    // An error of the function that returns the token is the caller's own, and ends the watch.
+    const authorization = await connection.authorization();
+    reconnects.connectingWith(authorization);
     let error: AvatarCreatorError;
     try {
       signal.throwIfAborted();
-      authorization = await connection.authorization();
-      reconnects.connectingWith(authorization);
       const { message } = await connection.transport.stream(
         GenerationService.method.watchGenerations,
         AbortSignal.any([signal, call.signal]),

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class DoorParts:
-    """What a web port needs from its server."""
+    """The parts of a server that its web port needs."""
 
     core: Core
     load_calls: Callable[[], AsgiApplication]
@@ -41,7 +41,7 @@ class DoorParts:
     transfers: Transfers
     """The uploads and downloads of the server. Pictures that are sent here count among them."""
     is_ready: Callable[[], bool]
-    """Whether the server accepts calls, and can answer them."""
+    """Returns True if the server accepts calls, and can answer them."""
     connections: int
     """Maximum number of open connections."""
     shares_port: bool = False
@@ -103,7 +103,7 @@ class WebDoor:
         log.info("web_ready", address=self._core.settings.web_listen_address, port=self._port)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Refuse further calls, let requests in flight end, at most for `grace_seconds`, and close the port."""
+        """Refuse further calls, let those in flight end, at most for `grace_seconds`, and close the port."""
         self._application.drain()
         await self._listener.stop(grace_seconds)
 
