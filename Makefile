@@ -10,10 +10,13 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 
 CONTRACT := $(wildcard protos/avatar_creator/v1/*.proto protos_third_party/*/*/*.proto protos_third_party/*/*/*/*.proto)
 
+# The built page. It is part of the service's package, so that nobody needs Node to serve it.
+PAGE := server/avatar_creator_server/web/page
+
 # The tests' connection pooler, the only program that no Python package brings. The file has its path.
 PGBOUNCER := build/pgbouncer/program
 
-.PHONY: help node typescript typescript-package client-nodes demo test test-quick pgbouncer faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench bench-check plans docs wheels clean
+.PHONY: help node typescript typescript-package client-nodes web demo test test-quick pgbouncer faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench bench-check plans docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -59,7 +62,11 @@ typescript-package: clients/typescript/dist/.built ## Pack the TypeScript client
 	mkdir -p dist
 	cd clients/typescript && $(NPM) pack --silent --ignore-scripts --pack-destination ../../dist
 
-check: .venv/.development build/protos/.generated build/typescript/.generated clients/typescript/dist/.built ## Check everything about the code except its behavior
+web: build/page.built ## Build the page into the service's package
+	rm -rf $(PAGE)
+	cp -R build/page $(PAGE)
+
+check: .venv/.development build/protos/.generated build/typescript/.generated clients/typescript/dist/.built build/page.built ## Check everything about the code except its behavior
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -75,13 +82,16 @@ check: .venv/.development build/protos/.generated build/typescript/.generated cl
 		|| (echo "The generated files are stale: run 'make protos'." && exit 1)
 	$(BIN)/python clients/python/generate_sync.py --check
 	cd clients/typescript && $(NPM) run --silent check
+	cd web && $(NPM) run --silent check
+	diff --recursive build/page $(PAGE) || (echo "The built page is stale: run 'make web'." && exit 1)
 	$(BIN)/python -m tests.check_english
 	$(BIN)/python -m tests.check_schema
 	$(BIN)/python -m docs.site.models --check
 
-format: .venv/.development ## Format, and fix what can be fixed
+format: .venv/.development web/node_modules/.installed ## Format, and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	cd web && $(NPM) run --silent format
 
 protos: build/protos/.generated build/typescript/.generated ## Generate the clients' stubs, the table of RPCs and the server's descriptor set from the contract
 	rm -f clients/python/avatar_creator/v1/*_pb2*
@@ -133,7 +143,7 @@ wheels: .venv/.service ## Build both wheels into dist/
 
 clean: ## Remove everything that make made
 	rm -rf .venv .venv-protos .venv-client-floor .venv-gpu .venv-docs .venv-node build dist avatar-creator-demo \
-		clients/typescript/dist clients/typescript/node_modules \
+		clients/typescript/dist clients/typescript/node_modules web/node_modules \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 .venv/bin/python:
@@ -184,6 +194,14 @@ clients/typescript/node_modules/.installed: clients/typescript/package.json clie
 
 clients/typescript/dist/.built: $(wildcard clients/typescript/src/*.ts clients/typescript/gen/*/*/*) clients/typescript/tsconfig.json clients/typescript/node_modules/.installed
 	cd clients/typescript && rm -rf dist && $(NPM) run --silent build
+	touch $@
+
+web/node_modules/.installed: web/package.json web/package-lock.json .venv-node/.installed
+	cd web && $(NPM) ci --silent
+	touch $@
+
+build/page.built: $(shell find web -name node_modules -prune -o -type f -print) web/node_modules/.installed clients/typescript/dist/.built
+	cd web && $(NPM) run --silent build
 	touch $@
 
 build/typescript/.generated: buf.gen.typescript.yaml $(CONTRACT) clients/typescript/node_modules/.installed .venv/.development
