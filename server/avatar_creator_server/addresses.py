@@ -82,6 +82,14 @@ def parse_port(text: str, lowest: int = 0) -> int:
     return int(text)
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches a host. Of names, only `localhost` is certain."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def bracketed(host: str) -> str:
     """Return the host as a URL or an address contains it: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host

@@ -76,6 +76,7 @@ def embedded_settings(directory: Path) -> dict[str, str]:
         "DATA_PATH": str(directory / "data"),
         "UPLOAD_PATH": str(directory / "uploads"),
         "LISTEN_ADDRESS": f"127.0.0.1:{free_port()}",
+        "WEB_ADDRESS": "127.0.0.1:0",
         "HUGGINGFACE_HUB_URL": f"http://{CLOSED_ADDRESS}",
     }
 

@@ -25,6 +25,7 @@ _BASE = {
     "LOG_LEVEL": "debug",  # the words of the libraries too
     "JWT_SECRET": "0123456789abcdef" * 4,
     "LISTEN_ADDRESS": "127.0.0.1:0",
+    "WEB_ADDRESS": "127.0.0.1:0",
     "SHUTDOWN_GRACE_SECONDS": "0",
 }
 _DISTRIBUTED = {

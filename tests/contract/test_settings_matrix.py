@@ -25,6 +25,7 @@ _BASE = {
     "DATA_PATH": "data",
     "UPLOAD_PATH": "uploads",
     "LISTEN_ADDRESS": "127.0.0.1:0",
+    "WEB_ADDRESS": "127.0.0.1:0",
     # A worker that stops has nothing to finish here.
     "SHUTDOWN_GRACE_SECONDS": "0",
 }

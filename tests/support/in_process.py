@@ -35,7 +35,16 @@ class InProcessService:
     @asynccontextmanager
     async def serving(cls, deployment: Deployment, **settings: str) -> AsyncIterator[InProcessService]:
         """Run a server without a worker while the context is open, with additional `settings`."""
-        core = Core.wire(_settings({**deployment.settings, "LISTEN_ADDRESS": deployment.target, **settings}))
+        core = Core.wire(
+            _settings(
+                {
+                    **deployment.settings,
+                    "LISTEN_ADDRESS": deployment.target,
+                    "WEB_ADDRESS": deployment.web_target,
+                    **settings,
+                }
+            )
+        )
         try:
             core.ensure_schema()
             core.files.create_folder()

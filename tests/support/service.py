@@ -120,6 +120,7 @@ class ServiceProcess(GuardedProcess):
         settings: Mapping[str, str],
         directory: Path,
         target: str = "",
+        web_target: str = "",
         fault: str = "",
         module: str = _COMMAND_LINE,
     ) -> None:
@@ -131,11 +132,13 @@ class ServiceProcess(GuardedProcess):
             settings: its environment variables.
             directory: its working directory, and the folder of its log file.
             target: the address it will listen on, `host:port`, if it is a server.
+            web_target: the address of its web port, if the test uses it.
             fault: the fault that `tests.support.fault_point` causes, and the point of its work.
             module: the module that runs as the program, with the command as its argument.
         """
         self.name = name
         self.target = target
+        self.web_target = web_target
         super().__init__(
             [*(_program(module) if not fault else _program_with(fault)), command],
             log=directory / f"{name}.log",
@@ -215,10 +218,14 @@ class Deployment:
         self.data_path = directory / "data"
         self.target = f"127.0.0.1:{free_port()}"
         """The address of its first server, `host:port`, and of the next one after that has ended."""
+        self.web_target = f"127.0.0.1:{free_port()}"
+        """The address of the web port of that server."""
         self.settings: dict[str, str] = {
             "JWT_SECRET": secrets.token_hex(32),
             "UPLOAD_PATH": str(self.upload_path),
             "DATA_PATH": str(self.data_path),
+            # Servers that the test starts itself. `start_server` chooses a port that the test knows.
+            "WEB_ADDRESS": "127.0.0.1:0",
             # Tests wait for the end of a token. Tests of the leeway set their own.
             "JWT_LEEWAY_SECONDS": "0",
             # No test asks the real hub. Tests of its list set the address of their fake.
@@ -325,13 +332,16 @@ class Deployment:
 
     def _spawn_server(self, settings: Mapping[str, str], fault: str = "") -> ServiceProcess:
         listening = {server.target for server in self.servers if server.exit_code() is None}
-        target = self.target if self.target not in listening else f"127.0.0.1:{free_port()}"
+        is_first = self.target not in listening
+        target = self.target if is_first else f"127.0.0.1:{free_port()}"
+        web_target = self.web_target if is_first else f"127.0.0.1:{free_port()}"
         server = ServiceProcess(
             f"server-{len(self.servers) + 1}",
             "serve",
-            settings={**self.settings, "LISTEN_ADDRESS": target, **settings},
+            settings={**self.settings, "LISTEN_ADDRESS": target, "WEB_ADDRESS": web_target, **settings},
             directory=self.directory,
             target=target,
+            web_target=web_target,
             fault=fault,
         )
         self.servers.append(server)

@@ -169,6 +169,7 @@ def local_service(folder: str | os.PathLike[str]) -> Iterator[LocalService]:
             env={
                 **{name: os.environ[name] for name in _INHERITED if name in os.environ},
                 "LISTEN_ADDRESS": "127.0.0.1:0",
+                "WEB_ADDRESS": "127.0.0.1:0",
                 "DATA_PATH": str(directory / "data"),
                 "UPLOAD_PATH": str(directory / "uploads"),
                 "JWT_SECRET": secret,

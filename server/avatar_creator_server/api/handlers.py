@@ -1,6 +1,6 @@
 """The way of a call through the server, from its arrival to its answer.
 
-`Handlers` has one handler for each RPC, and `_Handler.handle` is the story of a call:
+`Handlers` has one handler for each RPC, and `MethodHandler.handle` is the story of a call:
 
 1. A call for which there is no room is refused before anything else happens to it. A refusal must cost much
    less than an answer, or a flood of calls would leave no time for answers.
@@ -58,6 +58,8 @@ class Handlers(grpc.GenericRpcHandler):
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self.methods: dict[str, MethodHandler] = {}
+        """The handler of each RPC by its name, `/package.Service/Method`, for calls of other protocols."""
         self._expected: set[str] = set()
         """The services whose methods have not been added."""
 
@@ -87,7 +89,8 @@ class Handlers(grpc.GenericRpcHandler):
         self._expected.discard(service)
         for name, handler in handlers.items():
             method = f"/{service}/{name}"
-            self._handlers[method] = _Handler(method, handler, self._steps).as_grpc()
+            self.methods[method] = MethodHandler(method, handler, self._steps)
+            self._handlers[method] = self.methods[method].as_grpc()
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -97,7 +100,7 @@ class Handlers(grpc.GenericRpcHandler):
         return self._handlers.get(handler_call_details.method)
 
 
-class _Handler:
+class MethodHandler:
     """The handler of one RPC."""
 
     def __init__(self, method: str, handler: grpc.RpcMethodHandler[Any, Any], steps: Steps) -> None:
@@ -106,8 +109,10 @@ class _Handler:
         self._method = method
         self._needs_token = needs_token(method)
         self._steps = steps
-        self._streams_requests = handler.request_streaming
-        self._streams_responses = handler.response_streaming
+        self.streams_requests: bool = handler.request_streaming
+        """True if a call has any number of requests."""
+        self.streams_responses: bool = handler.response_streaming
+        """True if a call has any number of answers."""
         self._decode = handler.request_deserializer
         self._encode = handler.response_serializer
         self._servicer: Any = (
@@ -123,7 +128,7 @@ class _Handler:
         """
         handler: grpc.RpcMethodHandler[Any, Any] = (
             grpc.stream_stream_rpc_method_handler(self.handle, None, None)
-            if self._streams_responses
+            if self.streams_responses
             else grpc.stream_unary_rpc_method_handler(self.handle, None, None)
         )
         return handler
@@ -143,7 +148,7 @@ class _Handler:
             is_cancelled = True
             raise
         finally:
-            if not self._streams_responses:
+            if not self.streams_responses:
                 calls.send(len(answer), context)
             seconds = time.perf_counter() - start
             self._steps.access_log.log_call(self._method, context, seconds, is_cancelled=is_cancelled)
@@ -181,13 +186,13 @@ class _Handler:
     async def _respond(self, raws: AsyncIterator[bytes], context: Context) -> bytes:
         """Take the turn of the call, and let the servicer answer."""
         calls, raw = self._steps.calls, b""
-        if not self._streams_requests:
-            raw = await calls.receive(self._method, context, until_end=self._streams_responses)
+        if not self.streams_requests:
+            raw = await calls.receive(self._method, context, until_end=self.streams_responses)
         user_id = await calls.begin(self._method, context)
         try:
             # Without names for the request: the call would keep it until its end.
             answering = self._servicer(
-                self._decoded_stream(raws) if self._streams_requests else self._decoded(raw), context
+                self._decoded_stream(raws) if self.streams_requests else self._decoded(raw), context
             )
             del raw
             if self._yields:
@@ -196,7 +201,7 @@ class _Handler:
                         await send(context, self._encode(response))
                 return b""
             answer = await answering
-            return b"" if self._streams_responses else self._encode(answer)
+            return b"" if self.streams_responses else self._encode(answer)
         finally:
             calls.end(self._method, user_id)
 

@@ -59,6 +59,8 @@ from avatar_creator_server.operations.server_process import ServerProcess
 from avatar_creator_server.operations.start_up import SERVER_CHECKS, StartUp, StartUpCheck, require_all
 from avatar_creator_server.settings import Settings, SettingsError, system_reason
 from avatar_creator_server.shared.memory import MemoryReturn, collect_less_often
+from avatar_creator_server.web.calls import WebCalls
+from avatar_creator_server.web.door import DoorParts, WebDoor
 
 if TYPE_CHECKING:
     from avatar_creator_tasks.worker import Worker
@@ -144,6 +146,9 @@ class AvatarServer:
         self._transfers = Transfers(settings, memory)
         calls = Calls(settings, authentication, self._transfers, memory)
         self._health = HealthService(core.availability, core.notifier, SERVICE_NAMES)
+        connections = _possible_connections(
+            settings.connections, ports=2 if settings.web_listen_address else 1
+        )
         self._server = grpc.aio.server(
             options=(
                 *_OPTIONS,
@@ -151,19 +156,32 @@ class AvatarServer:
                 ("grpc.so_reuseport", int(shares_port)),
                 ("grpc.max_concurrent_streams", settings.streams_per_connection),
                 ("grpc.max_connection_idle_ms", round(settings.connection_idle_seconds * 1000)),
-                ("grpc.max_allowed_incoming_connections", _possible_connections(settings.connections)),
+                ("grpc.max_allowed_incoming_connections", connections),
             ),
         )
-        self._server.add_generic_rpc_handlers(
-            (self._handlers(Steps(self._backlog, calls, authentication, access_log)),)
-        )
+        handlers = self._handlers(Steps(self._backlog, calls, authentication, access_log))
+        self._server.add_generic_rpc_handlers((handlers,))
         self._port = self._listen(settings)
         self._listen_for_probes()
+        self._web = WebDoor.open(
+            DoorParts(
+                core,
+                WebCalls(handlers, self._backlog),
+                is_ready=lambda: self._health.is_serving,
+                connections=connections,
+                shares_port=shares_port,
+            )
+        )
 
     @property
     def port(self) -> int:
         """The port that the server listens on. If the setting says 0, the system has chosen it."""
         return self._port
+
+    @property
+    def web(self) -> WebDoor | None:
+        """The web port; None if there is none."""
+        return self._web
 
     async def start(self) -> None:
         """Start to accept calls."""
@@ -171,6 +189,8 @@ class AvatarServer:
         await self._core.bus.start()
         await self._health.start()
         await self._server.start()
+        if self._web is not None:
+            await self._web.start()
         self._backlog.start()
         log.info(
             "server_ready",
@@ -185,7 +205,10 @@ class AvatarServer:
         await self._health.drain()
         self._core.watches.drain()
         await self._backlog.stop()
-        await self._server.stop(DRAIN_GRACE_SECONDS)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._server.stop(DRAIN_GRACE_SECONDS), name="drain-grpc")
+            if self._web is not None:
+                group.create_task(self._web.stop(DRAIN_GRACE_SECONDS), name="drain-web")
         await self._core.watches.close()
         self._transfers.close()
         self._access_log.report_not_logged()
@@ -243,11 +266,14 @@ class AvatarServer:
             raise probe_socket_error() from error
 
 
-def _possible_connections(most: int) -> int:
-    """Let this process open as many files as the system allows, and return how many may be connections."""
+def _possible_connections(most: int, *, ports: int) -> int:
+    """Let this process open as many files as the system allows, and return the share of one port.
+
+    The ports share the files equally, so that a flood of one leaves the other its own.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return most if hard == resource.RLIM_INFINITY else max(1, min(most, hard - _OTHER_FILES))
+    return most if hard == resource.RLIM_INFINITY else max(1, min(most, (hard - _OTHER_FILES) // ports))
 
 
 class StoppedAtStartError(Exception):

@@ -93,6 +93,7 @@ def _demo_settings(folder: Path) -> dict[str, Any]:
     }
     return defaults | {
         "listen_address": "127.0.0.1:0",
+        "web_address": "127.0.0.1:0",
         "data_path": folder / "service",
         "upload_path": folder / "service" / "uploads",
     }

@@ -10,11 +10,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
+import structlog
+
 from avatar_creator_server.addresses import bracketed, parse_address
 from avatar_creator_server.settings import SettingsError, system_reason
 
+log = structlog.get_logger()
+
 _MAX_TEMPORARY_FOLDER_BYTES = 107 - len("/avatar-creator-12345678/probe")
 """Bytes that are left of a socket's address, which has at most 107 (unix(7)), in the folder of a backlog."""
+WAITING_CONNECTIONS = 1_024
+"""Connections that wait to be accepted. After a restart, all watchers connect again at once."""
 
 
 def require_own_address(variable: str, address: str) -> None:
@@ -42,6 +48,16 @@ def listen_error(variable: str, address: str) -> SettingsError | None:
     chosen = parse_address(address)
     problem = _bind_problem(chosen.host, chosen.port)
     return None if problem is None else _error(variable, address, problem)
+
+
+def warn_web_default_taken(address: str) -> None:
+    """Log that there is no web port, because another program has the address that is its default."""
+    log.warning(
+        "web_port_not_opened",
+        address=address,
+        reason="another program has this address, which is the default",
+        advice="set WEB_ADDRESS to a free address, for example 127.0.0.1:8081, or to none",
+    )
 
 
 def require_shared_ports() -> None:
@@ -122,6 +138,41 @@ def _claim(family: socket.AddressFamily, host: str, port: int, claims: ExitStack
     name.bind(f"\0avatar-creator-server-{host}-{port}")
     claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     return port
+
+
+def listening_sockets(variable: str, address: str, *, shared: bool) -> list[socket.socket]:
+    """Return sockets that listen on an address: several if its host has several addresses.
+
+    Args:
+        variable: Name of the setting with the address.
+        address: The address.
+        shared: True if other processes of the same server listen there too.
+
+    Raises:
+        SettingsError: No socket can listen there. Its cause is the error of the system.
+    """
+    chosen = parse_address(address)
+    port, problem = chosen.port, OSError()
+    sockets: list[socket.socket] = []
+    for family, host in _places(chosen.host):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.bind((host, port))
+            listener.listen(WAITING_CONNECTIONS)
+        except OSError as error:
+            listener.close()
+            problem = error
+        else:
+            sockets.append(listener)
+            port = int(listener.getsockname()[1])
+    if not sockets:
+        raise _error(variable, address, problem) from problem
+    return sockets
 
 
 def _places(host: str) -> list[tuple[socket.AddressFamily, str]]:

@@ -44,6 +44,9 @@ from avatar_creator_server.shared.http import NO_COMPRESSION
 if TYPE_CHECKING:
     from avatar_creator_server.core import Core
 
+ALIVE_PATH = "/healthz"
+"""Path of the web port that a running server answers."""
+ALIVE_TEXT = "avatar-creator is alive"
 _OWN_METRIC = b"avatar_creator_"
 _STORAGE_SECONDS = 3.0
 """Maximum time for which a start waits for the storage, which may be away."""
@@ -197,6 +200,34 @@ async def _require_metrics_address(start: StartUp) -> str:
     return f"{address} is held by this service's own server"
 
 
+async def _require_web_address(start: StartUp) -> str:
+    address = start.settings.web_listen_address
+    if not address:
+        return "there is no web port"
+    if start.shares_address:
+        return f"the supervisor has {address}"
+    require_own_address("WEB_ADDRESS", address)
+    error = listen_error("WEB_ADDRESS", address)
+    if error is None:
+        return f"{address} is free"
+    if start.is_running and await _has_own_web_port(start.settings):
+        return f"{address} is held by this service's own server"
+    if start.settings.web_address:
+        raise error
+    return f"another program has {address}, so there is no web port: set WEB_ADDRESS to a free address"
+
+
+async def _has_own_web_port(settings: Settings) -> bool:
+    """Return whether a server of this service answers at the web port."""
+    scheme = "http" if settings.tls_certificate_file is None else "https"
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=ANSWER_SECONDS, verify=False) as http:
+            answer = await http.get(f"{scheme}://{reachable(settings.web_listen_address)}{ALIVE_PATH}")
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False
+    return answer.text.strip() == ALIVE_TEXT
+
+
 async def _has_own_metrics(address: str) -> bool:
     """Return whether a process of this service answers with metrics."""
     content = b""
@@ -301,6 +332,12 @@ SETTINGS_CHECKS = (
         _require_metrics_address,
         "stop the program that has the port (`ss -ltnp` names it), or set METRICS_ADDRESS to a free "
         "address of this machine",
+    ),
+    StartUpCheck(
+        "web",
+        _require_web_address,
+        "stop the program that has the port (`ss -ltnp` names it), set WEB_ADDRESS to a free address of this "
+        "machine, or set it to none",
     ),
 )
 """Checks that the supervisor of several processes also makes, before it starts them."""

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import signal
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,11 +22,11 @@ from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
 from avatar_creator_server.generations.pauses import RouteNames
 from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.generations.workers import Workers
-from avatar_creator_server.operations.listening import claimed
+from avatar_creator_server.operations.listening import claimed, listen_error, warn_web_default_taken
 from avatar_creator_server.operations.metrics_exporter import QueueCollector, serve_metrics
 from avatar_creator_server.operations.server_process import METRICS_VARIABLE, READY, START
 from avatar_creator_server.operations.start_up import SETTINGS_CHECKS, StartUp, require_all
-from avatar_creator_server.settings import Settings
+from avatar_creator_server.settings import NO_WEB_PORT, Settings
 
 log = structlog.get_logger()
 
@@ -78,11 +78,12 @@ async def supervise(
         SettingsError: The settings do not form a service, or an address is in use.
     """
     await require_all(StartUp(settings), SETTINGS_CHECKS)
-    with claimed("LISTEN_ADDRESS", settings.listen_address) as port:
+    with claimed("LISTEN_ADDRESS", settings.listen_address) as port, _claimed_web_address(settings) as web:
         async with _shared_metrics(settings) as metrics:
             address = Address(parse_address(settings.listen_address).host, port)
             changes = {
                 "LISTEN_ADDRESS": str(address),
+                "WEB_ADDRESS": web,
                 "METRICS_ADDRESS": "",
                 "SERVER_PROCESSES": "1",
                 **_divided_limits(settings),
@@ -90,6 +91,24 @@ async def supervise(
             }
             processes = _Processes(settings.server_processes, command, {**environment, **changes}, metrics)
             return await processes.run(address, finish, on_ready)
+
+
+@contextmanager
+def _claimed_web_address(settings: Settings) -> Iterator[str]:
+    """Claim the address of the web port, and yield it; `none` if there is no web port.
+
+    Raises:
+        SettingsError: The address is set, and in use.
+    """
+    address = settings.web_listen_address
+    if address and not settings.web_address and listen_error("WEB_ADDRESS", address):
+        warn_web_default_taken(address)
+        address = ""
+    if not address:
+        yield NO_WEB_PORT
+        return
+    with claimed("WEB_ADDRESS", address) as port:
+        yield str(Address(parse_address(address).host, port))
 
 
 def _divided_limits(settings: Settings) -> dict[str, str]:

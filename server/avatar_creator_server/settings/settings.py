@@ -22,7 +22,14 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from avatar_creator_server.addresses import MAX_PORT, parse_address, parse_host
+from avatar_creator_server.addresses import (
+    MAX_PORT,
+    Address,
+    is_loopback,
+    parse_address,
+    parse_host,
+    reachable,
+)
 from avatar_creator_server.model_table import FAL, MODELS, Model, find_model
 from avatar_creator_server.settings import values
 from avatar_creator_server.settings.database_urls import (
@@ -37,7 +44,12 @@ from avatar_creator_server.settings.redis_urls import DEFAULT_PORT, make_redis_u
 from avatar_creator_server.settings.signing_secret import generate_secret, parse_secret, stored_secret
 from avatar_creator_server.settings.storage_urls import parse_storage_url
 from avatar_creator_server.settings.tls_files import require_key_pair
-from avatar_creator_server.settings.web_urls import is_web_url, parse_web_url
+from avatar_creator_server.settings.web_urls import (
+    is_web_url,
+    parse_origins,
+    parse_public_url,
+    parse_web_url,
+)
 
 DEFAULT_MODEL = "black-forest-labs/FLUX.1-dev"
 
@@ -46,6 +58,9 @@ DEFAULT_LORA = "strangerzonehf/Flux-Super-Realism-LoRA"
 DEFAULT_LORA_TRIGGER = "Super Realism"
 """Words that this LoRA needs in the prompt (its model card)."""
 NO_LORA = "none"
+
+DEFAULT_WEB_ADDRESS = "127.0.0.1:8080"
+NO_WEB_PORT = "none"
 
 ROUTES = (
     *("fal-ai", "fal-ai-reference", "hf-inference", "endpoint"),
@@ -84,6 +99,10 @@ def _parse_classifier(text: str) -> str:
     if "://" in text:
         raise ValueError("must be a folder, or a full URL that begins with https:// or http://")
     return values.expand_home(text)
+
+
+def _parse_web_address(text: str) -> str:
+    return NO_WEB_PORT if text.lower() == NO_WEB_PORT else str(parse_address(text))
 
 
 def _user_claim(name: str) -> str:
@@ -150,6 +169,14 @@ class Settings(BaseSettings):
     """Address on which the server listens, `host:port`."""
     server_processes: int = Field(default=1, ge=1, le=64)
     """Number of processes of a server. They share the address, so that a server can use several cores."""
+    web_address: Annotated[str, _if_set(_parse_web_address)] = ""
+    """Address of the web port, `host:port`, or `none`; if empty, 127.0.0.1:8080 unless it is taken."""
+    web_public_url: Annotated[str, _if_set(parse_public_url)] = ""
+    """URL at which people open the web port; if empty, that of `web_address`."""
+    web_origins: Annotated[str, _if_set(parse_origins)] = ""
+    """Origins of web apps that may call the web port and show the page in a frame, separated by commas."""
+    web_behind_proxy: bool = False
+    """True if only a proxy reaches the web port, and the proxy has the certificate."""
     data_path: _FilePath = Path("avatar-creator-data")
     """Folder for the embedded service's SQLite database and generated secret."""
     upload_path: _FilePath = Path("uploads")
@@ -386,6 +413,31 @@ class Settings(BaseSettings):
         return self.database_url or f"{SQLITE}{self.data_path / 'avatar-creator.db'}"
 
     @property
+    def web_listen_address(self) -> str:
+        """The address of the web port; empty for none. The default may be taken by another program."""
+        return "" if self.web_address == NO_WEB_PORT else self.web_address or DEFAULT_WEB_ADDRESS
+
+    @property
+    def web_origin_list(self) -> tuple[str, ...]:
+        """The origins of `web_origins`."""
+        return tuple(self.web_origins.split(",")) if self.web_origins else ()
+
+    def public_url(self, web_port: int | None) -> str:
+        """Return the URL at which people open the web port, without a slash at the end.
+
+        Args:
+            web_port: The port on which this server listens; None if it has no web port.
+
+        Returns:
+            `web_public_url`, or the URL of the port on this machine; empty if there is neither.
+        """
+        if self.web_public_url or web_port is None:
+            return self.web_public_url
+        host = parse_address(reachable(self.web_listen_address)).host
+        scheme = "http" if self.tls_certificate_file is None else "https"
+        return f"{scheme}://{Address(host, web_port)}"
+
+    @property
     def pooled(self) -> bool:
         """True if each transaction may run in another session of PostgreSQL."""
         return self.database_pooler == "transaction"
@@ -491,6 +543,7 @@ class Settings(BaseSettings):
                 f"METRICS_ADDRESS and LISTEN_ADDRESS are both {self.listen_address}: set another port in "
                 "METRICS_ADDRESS"
             )
+        self._require_web_combination()
         self._require_pooler_combination()
         if self.embedded:
             if self.redis:
@@ -528,6 +581,25 @@ class Settings(BaseSettings):
         if self.chosen_provider == "diffusers":
             self._require_downloadable("the provider diffusers", can_edit=True)
             self._require_local_combination()
+
+    def _require_web_combination(self) -> None:
+        if not self.web_address or self.web_address == NO_WEB_PORT:
+            return
+        address = parse_address(self.web_address)
+        for name, other in (
+            ("LISTEN_ADDRESS", self.listen_address),
+            ("METRICS_ADDRESS", self.metrics_address),
+        ):
+            if other == self.web_address and address.port:
+                raise SettingsError(
+                    f"WEB_ADDRESS and {name} are both {other}: set another port in WEB_ADDRESS"
+                )
+        if not (is_loopback(address.host) or self.tls_certificate_file or self.web_behind_proxy):
+            raise SettingsError(
+                f"WEB_ADDRESS is {self.web_address}, which other machines reach, but TLS_CERTIFICATE_FILE is "
+                "not set, so tokens would be readable on the way: set TLS_CERTIFICATE_FILE and TLS_KEY_FILE, "
+                "or WEB_BEHIND_PROXY=true if a proxy in front has the certificate"
+            )
 
     def _require_tls_files(self) -> None:
         if self.tls_certificate_file is None and self.tls_key_file is None:

@@ -98,6 +98,11 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # gr
                 ):
                     await self._changed.wait()
 
+    @property
+    def is_serving(self) -> bool:
+        """True if the server as a whole is SERVING."""
+        return self._statuses[""] == SERVING
+
     async def start(self) -> None:
         """Check the first statuses, and keep checking in the background."""
         await self._check()

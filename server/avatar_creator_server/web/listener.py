@@ -1,0 +1,229 @@
+"""The listener of the web port: HTTP/1.1 by uvicorn, in the event loop of the server, with limits.
+
+uvicorn's own `Server` is not used: it takes over the signals of the process, and wakes up ten times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import cast
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from avatar_creator_server.operations.listening import WAITING_CONNECTIONS
+from avatar_creator_server.web.messages import AsgiApplication, Receive, Scope, Send
+
+_HEADER_SECONDS = 10.0
+"""Time in which a connection must send the whole head of its next request, once it has begun to send it; and
+time for the handshake of TLS."""
+_SILENCE_SECONDS = 30
+"""Time after which the system asks a silent client whether it is still there, and after which it closes the
+connection of a client that does not take what was sent."""
+_PROBES = 3
+_PROBE_SECONDS = 10
+_MAX_HEAD_BYTES = 64 * 1024
+"""Size of the head of a request from which it is refused, as on the gRPC port."""
+_FLOW = "flow"
+"""Key of the flow control of a connection in the state of its requests."""
+
+_SOCKET_OPTIONS = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _SILENCE_SECONDS),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_SECONDS),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENCE_SECONDS * 1000),
+)
+"""tcp(7): a dead client is found within a minute, and one that takes nothing within half a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of the connections of one listener."""
+
+    connections: int
+    """Maximum number of open connections. More are closed at once."""
+    idle_seconds: float
+    """Time after which a connection without a request is closed."""
+
+
+class _Connection(H11Protocol):
+    """One connection of a client."""
+
+    def __init__(self, listener: Listener) -> None:
+        super().__init__(listener.config, listener.state, {})
+        self._listener = listener
+        self._head_limit: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Accept a connection, or close it if there are too many."""
+        transport = cast(asyncio.Transport, transport)
+        super().connection_made(transport)
+        self.app_state[_FLOW] = self.flow
+        if len(self.connections) > self._listener.limits.connections:
+            transport.abort()
+            return
+        connected = transport.get_extra_info("socket")
+        for level, option, value in _SOCKET_OPTIONS:
+            connected.setsockopt(level, option, value)
+        self._limit_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection; its request is cancelled."""
+        self._end_head_limit()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Receive a part of a request."""
+        self.server_state.default_headers = self._listener.answer_headers()
+        super().data_received(data)
+        if self._is_busy:
+            self._end_head_limit()
+        else:
+            self._limit_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request, and close the connection."""
+        headers = [
+            *self._listener.answer_headers(),
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"connection", b"close"),
+        ]
+        try:
+            for event in (
+                h11.Response(status_code=400, headers=headers),
+                h11.Data(data=msg.encode()),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        except h11.LocalProtocolError:  # the answer to a request has begun already
+            self.transport.abort()
+            return
+        self.transport.close()
+
+    @property
+    def _is_busy(self) -> bool:
+        """True while a request is answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _limit_head(self) -> None:
+        if self._head_limit is None and not self.transport.is_closing():
+            self._head_limit = self.loop.call_later(_HEADER_SECONDS, self._close_if_slow)
+
+    def _end_head_limit(self) -> None:
+        if self._head_limit is not None:
+            self._head_limit.cancel()
+            self._head_limit = None
+
+    def _close_if_slow(self) -> None:
+        self._head_limit = None
+        if not self._is_busy:
+            self.transport.abort()
+
+
+class Listener:
+    """Accepts the connections of the web port, and ends them."""
+
+    def __init__(
+        self,
+        application: AsgiApplication,
+        sockets: Sequence[socket.socket],
+        *,
+        limits: Limits,
+        headers: Sequence[tuple[bytes, bytes]],
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        """Create a listener that accepts nothing yet.
+
+        Args:
+            application: Answers the requests.
+            sockets: The sockets, which listen already.
+            limits: The limits of the connections.
+            headers: The headers that each answer has.
+            tls: The certificate and its key; None without TLS.
+        """
+        self._application = application
+        self.limits = limits
+        self.state = ServerState()
+        self.config = uvicorn.Config(
+            self._answer,
+            http=H11Protocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=round(limits.idle_seconds),
+            h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+            # Without it, a request could see the user of the last one (https://github.com/python/cpython/issues/140947).
+            reset_contextvars=True,
+        )
+        self._sockets = sockets
+        self._headers = list(headers)
+        self._dated: list[tuple[bytes, bytes]] = []
+        self._second = 0
+        self._tls = tls
+        self._servers: list[asyncio.Server] = []
+
+    def answer_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers of each answer, with the current date."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._dated = [(b"date", formatdate(second, usegmt=True).encode()), *self._headers]
+        return self._dated
+
+    async def start(self) -> None:
+        """Start to accept connections."""
+        # Each line of uvicorn is about what a client has sent, and so any number of them.
+        logging.getLogger("uvicorn.error").disabled = True
+        self.config.load()
+        loop = asyncio.get_running_loop()
+        for each in self._sockets:
+            self._servers.append(
+                await loop.create_server(
+                    lambda: _Connection(self),
+                    sock=each,
+                    ssl=self._tls,
+                    ssl_handshake_timeout=None if self._tls is None else _HEADER_SECONDS,
+                    backlog=WAITING_CONNECTIONS,
+                )
+            )
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Answer until no request is left, at most for `grace_seconds`, and close everything."""
+        end = time.monotonic() + grace_seconds
+        while self.state.tasks and (left := end - time.monotonic()) > 0:
+            await asyncio.wait(self.state.tasks, timeout=left)
+        for server in self._servers:
+            server.close()
+        tasks = list(self.state.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for connection in list(self.state.connections):
+            connection.shutdown()
+        self.close()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, and return when the client has taken the answer."""
+        await self._application(scope, receive, send)
+        # uvicorn waits before it sends, and not after. A call counts until its answer is taken.
+        await scope["state"][_FLOW].drain()
+
+    def close(self) -> None:
+        """Close the sockets, also if the listener was never started."""
+        for each in self._sockets:
+            each.close()
