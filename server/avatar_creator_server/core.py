@@ -30,6 +30,7 @@ from avatar_creator_server.generations.user_limits import UserLimits
 from avatar_creator_server.generations.watch import GenerationWatches
 from avatar_creator_server.generations.workers import Workers
 from avatar_creator_server.images.decoding.decoders import Decoders
+from avatar_creator_server.images.picture_links import PictureLinks
 from avatar_creator_server.images.store import Files, opener_of_store
 from avatar_creator_server.presets.service import Gallery
 from avatar_creator_server.projects.service import Projects
@@ -58,6 +59,7 @@ class Core:
     bus: EventBus
     notifier: WorkerNotifier
     files: Files
+    picture_links: PictureLinks
     decoders: Decoders
     projects: Projects
     project_deletion: ProjectDeletion
@@ -147,6 +149,7 @@ class Core:
             bus=bus,
             notifier=notifier,
             files=files,
+            picture_links=PictureLinks(settings.signing_secret),
             decoders=decoders,
             projects=Projects(database, pager),
             project_deletion=ProjectDeletion(database, files, bus, notifier),

@@ -298,6 +298,14 @@ class Avatar(Value["avatar_pb2.Avatar"]):
     revision: int
     """Version number of the name, persona and attributes, starting at 1. It rises exactly when `update_time`
     does; see `Project.revision`."""
+    image_url: str | None
+    """Signed address of the full-size picture, for browsers and others that have no token. Set only if the
+    request had `include_links`, and if the operator serves pictures over HTTP. Everyone who has the address
+    can read the picture, for one to two hours. The address stays the same for an hour, so that browsers cache
+    the picture. With `&download` added, browsers save the picture instead of showing it. Read the avatar
+    again for a new address."""
+    thumbnail_url: str | None
+    """Signed address of the thumbnail; see `image_url`. None while `thumbnail_pending`."""
 
     def _repr_html_(self) -> str:
         from avatar_creator.notebook import avatar_card
@@ -352,6 +360,9 @@ class Project(Value["avatar_project_pb2.AvatarProject"]):
     revision: int
     """Version number of the name and description, starting at 1. It rises exactly when `update_time` does. An
     update with it as `expected_revision` cannot overwrite a change that the caller has not seen (AIP-154)."""
+    newest_avatars: tuple[Avatar, ...]
+    """Newest avatars in the project, at most four, newest first, to show as its cover. Set only if the
+    request had `include_newest_avatars`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

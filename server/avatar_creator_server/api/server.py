@@ -218,10 +218,10 @@ class AvatarServer:
         core, handlers = self._core, Handlers(steps)
         server = cast(grpc.aio.Server, handlers)
         avatar_project_service_pb2_grpc.add_AvatarProjectServiceServicer_to_server(
-            ProjectService(core.projects, core.project_deletion, core.avatars), server
+            ProjectService(core.projects, core.project_deletion, core.avatars, core.picture_links), server
         )
         avatar_service_pb2_grpc.add_AvatarServiceServicer_to_server(
-            AvatarService(core.avatars, self._transfers), server
+            AvatarService(core.avatars, self._transfers, core.picture_links), server
         )
         generation_service_pb2_grpc.add_GenerationServiceServicer_to_server(
             GenerationService(core.generations, core.feed, core.watches), server

@@ -20,6 +20,7 @@ from avatar_creator_server.avatars.queries import (
     lock_own_avatar,
     read_avatar,
     read_avatars,
+    read_newest_avatars,
 )
 from avatar_creator_server.avatars.records import Avatar, AvatarFilter
 from avatar_creator_server.database import models
@@ -281,6 +282,13 @@ class Avatars:
         distinct = list(dict.fromkeys(avatar_ids))
         found = {avatar.id: avatar for avatar in await self._database.read(read_avatars, caller, distinct)}
         return [found[avatar_id] for avatar_id in distinct if avatar_id in found]
+
+    async def newest_of(self, caller: Caller, project_ids: Sequence[str]) -> dict[str, list[Avatar]]:
+        """Return the `NEWEST_AVATARS` newest avatars of each project, newest first, by project."""
+        found: dict[str, list[Avatar]] = {}
+        for avatar in await self._database.read(read_newest_avatars, caller, project_ids):
+            found.setdefault(avatar.project_id, []).append(avatar)
+        return found
 
     async def list_page(
         self, caller: Caller, filters: AvatarFilter, *, page_size: int, page_token: str

@@ -123,6 +123,8 @@ def avatar(shown: Avatar) -> Table:
         ("last used", local_time(shown.last_used_time)),
         ("created", local_time(shown.create_time)),
         ("changed", local_time(shown.update_time)),
+        ("picture link", shown.image_url),
+        ("thumbnail link", shown.thumbnail_url),
     )
 
 

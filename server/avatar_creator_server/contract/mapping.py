@@ -31,6 +31,7 @@ from avatar_creator_server.database.records import field_values
 from avatar_creator_server.generations.lists import GenerationFilter
 from avatar_creator_server.generations.recipes.recipe import Recipe, first
 from avatar_creator_server.generations.records import DEFAULT_SIDE_PIXELS, Attempt, Generation, Options
+from avatar_creator_server.images.picture_links import PictureLinks, Variant
 from avatar_creator_server.images.records import StoredFile
 from avatar_creator_server.people.person import Attributes, Persona
 from avatar_creator_server.presets.records import PersonaExample, Preset
@@ -184,7 +185,7 @@ def attributes_from_proto(message: attributes_pb2.Attributes) -> Attributes:
 
 
 def project_to_proto(project: Project) -> avatar_project_pb2.AvatarProject:
-    """Encode a project."""
+    """Encode a project, without its newest avatars."""
     return avatar_project_pb2.AvatarProject(
         id=project.id,
         user_id=project.user_id,
@@ -203,9 +204,9 @@ def image_to_proto(file: StoredFile) -> avatar_pb2.Image:
     return avatar_pb2.Image(**_image(file))
 
 
-def avatar_to_proto(avatar: Avatar, thumbnail_data: bytes = b"") -> avatar_pb2.Avatar:
-    """Encode an avatar, with the bytes of its thumbnail if the caller asked for them."""
-    return avatar_pb2.Avatar(
+def avatar_to_proto(avatar: Avatar, links: PictureLinks | None = None) -> avatar_pb2.Avatar:
+    """Encode an avatar, with the addresses of its pictures if there are `links`, which make them."""
+    message = avatar_pb2.Avatar(
         id=avatar.id,
         user_id=avatar.user_id,
         project_id=avatar.project_id,
@@ -213,7 +214,6 @@ def avatar_to_proto(avatar: Avatar, thumbnail_data: bytes = b"") -> avatar_pb2.A
         image=_image(avatar.image),
         thumbnail=_image(avatar.thumbnail) if avatar.thumbnail else None,
         thumbnail_pending=avatar.thumbnail is None,
-        thumbnail_data=thumbnail_data,
         source_type=number_of(avatar_pb2.SourceType, avatar.source_type),  # type: ignore[arg-type]
         persona=_persona(avatar.persona),
         attributes=_attributes(avatar.attributes),
@@ -229,6 +229,11 @@ def avatar_to_proto(avatar: Avatar, thumbnail_data: bytes = b"") -> avatar_pb2.A
         update_time=_time(avatar.update_time),
         revision=avatar.revision,
     )
+    if links is not None:
+        message.image_url = links.make(avatar.id, Variant.ORIGINAL)
+        if avatar.thumbnail is not None:
+            message.thumbnail_url = links.make(avatar.id, Variant.THUMBNAIL)
+    return message
 
 
 def options_from_proto(message: generation_pb2.GenerationOptions) -> Options:

@@ -58,11 +58,14 @@ class AsyncProjects(AsyncNamespace):
         """
         return await self._connection.call(requests.get_project(project), timeout)
 
-    async def open(self, project: Project | str, *, timeout: float | None = None) -> OpenedProject:
+    async def open(
+        self, project: Project | str, *, include_links: bool = False, timeout: float | None = None
+    ) -> OpenedProject:
         """Return a project with up to 20 of its newest avatars and their thumbnails, in one call.
 
         Args:
             project: Project, or its id.
+            include_links: True fills `image_url` and `thumbnail_url` of the avatars.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Returns:
@@ -76,11 +79,13 @@ class AsyncProjects(AsyncNamespace):
             >>> print([face.name for face in opened.avatars], opened.project.avatar_count)
             ['Sarah'] 1
         """
-        return await self._connection.call(requests.open_project(project), timeout)
+        return await self._connection.call(requests.open_project(project, include_links), timeout)
 
     def list(
         self,
         *,
+        include_newest_avatars: bool = False,
+        include_links: bool = False,
         page_size: int = 0,
         page_token: str = "",
         user_id: str = "",
@@ -89,6 +94,8 @@ class AsyncProjects(AsyncNamespace):
         """Return an iterator over all projects of the user, newest first.
 
         Args:
+            include_newest_avatars: True fills `newest_avatars`, at most four for each project.
+            include_links: True fills `image_url` and `thumbnail_url` of these avatars.
             page_size: Items per page, 1 to 100; 0 means 20.
             page_token: `next_page_token` of an earlier page; empty starts at the first page.
             user_id: For operators: the owner of the projects, or `-` for all users. Empty means the caller.
@@ -105,7 +112,12 @@ class AsyncProjects(AsyncNamespace):
             ...     print(each.name)
             Spring campaign
         """
-        return self._list(requests.list_projects(user_id), page_token, page_size, timeout)
+        return self._list(
+            requests.list_projects(include_newest_avatars, include_links, user_id),
+            page_token,
+            page_size,
+            timeout,
+        )
 
     async def update(
         self,

@@ -99,16 +99,18 @@ def upload_avatars(
     )
 
 
-def get_avatar(avatar: Avatar | str) -> Call[GetAvatarResponse, Avatar]:
-    request = GetAvatarRequest(avatar_id=id_of("avatar", Avatar, avatar))
+def get_avatar(avatar: Avatar | str, include_links: bool = False) -> Call[GetAvatarResponse, Avatar]:
+    request = GetAvatarRequest(avatar_id=id_of("avatar", Avatar, avatar), include_links=include_links)
     return Call(rpcs.GET_AVATAR, request, lambda response: Avatar.from_message(response.avatar))
 
 
 def batch_get_avatars(
-    avatars: Iterable[Avatar | str], include_thumbnails: bool
+    avatars: Iterable[Avatar | str], include_thumbnails: bool, include_links: bool = False
 ) -> Call[BatchGetAvatarsResponse, BatchGetAvatarsResponse]:
     ids = ids_of("avatars", Avatar, avatars)
-    request = BatchGetAvatarsRequest(avatar_ids=ids, include_thumbnails=include_thumbnails)
+    request = BatchGetAvatarsRequest(
+        avatar_ids=ids, include_thumbnails=include_thumbnails, include_links=include_links
+    )
     return Call(rpcs.BATCH_GET_AVATARS, request, lambda response: response)
 
 
@@ -135,6 +137,7 @@ def list_avatars(
     style: Style | StyleWord | None,
     order: AvatarOrder | AvatarOrderWord | None,
     include_thumbnails: bool,
+    include_links: bool,
     user_id: str,
 ) -> ListCall[ListAvatarsResponse, Avatar]:
     request = ListAvatarsRequest(
@@ -147,6 +150,7 @@ def list_avatars(
         style=number_of("style", Style, style),
         order=number_of("order", AvatarOrder, order),
         include_thumbnails=include_thumbnails,
+        include_links=include_links,
         user_id=user_id,
     )
     return ListCall(rpcs.LIST_AVATARS, request, lambda response: map(Avatar.from_message, response.avatars))

@@ -33,13 +33,19 @@ def get_project(project: Project | str) -> Call[GetProjectResponse, Project]:
     return Call(rpcs.GET_PROJECT, request, lambda response: Project.from_message(response.project))
 
 
-def open_project(project: Project | str) -> Call[GetProjectResponse, OpenedProject]:
-    request = GetProjectRequest(project_id=id_of("project", Project, project), include_avatars=True)
+def open_project(project: Project | str, include_links: bool) -> Call[GetProjectResponse, OpenedProject]:
+    request = GetProjectRequest(
+        project_id=id_of("project", Project, project), include_avatars=True, include_links=include_links
+    )
     return Call(rpcs.GET_PROJECT, request, OpenedProject.from_message)
 
 
-def list_projects(user_id: str) -> ListCall[ListProjectsResponse, Project]:
-    request = ListProjectsRequest(user_id=user_id)
+def list_projects(
+    include_newest_avatars: bool, include_links: bool, user_id: str
+) -> ListCall[ListProjectsResponse, Project]:
+    request = ListProjectsRequest(
+        include_newest_avatars=include_newest_avatars, include_links=include_links, user_id=user_id
+    )
     return ListCall(
         rpcs.LIST_PROJECTS, request, lambda response: map(Project.from_message, response.projects)
     )

@@ -98,11 +98,14 @@ class Avatars(Namespace):
         )
         return self._connection.upload(metadata, PictureSource(picture), on_progress, timeout)
 
-    def get(self, avatar: Avatar | str, *, timeout: float | None = None) -> Avatar:
+    def get(
+        self, avatar: Avatar | str, *, include_links: bool = False, timeout: float | None = None
+    ) -> Avatar:
         """Return an avatar.
 
         Args:
             avatar: Avatar, or its id.
+            include_links: True fills `image_url` and `thumbnail_url`.
             timeout: Seconds for all attempts together; None uses the client's `timeout`.
 
         Raises:
@@ -113,13 +116,14 @@ class Avatars(Namespace):
             >>> print(face.name, face.persona.age)
             Sarah 32
         """
-        return self._connection.call(requests.get_avatar(avatar), timeout)
+        return self._connection.call(requests.get_avatar(avatar, include_links), timeout)
 
     def batch_get(
         self,
         avatars: Iterable[Avatar | str],
         *,
         include_thumbnails: bool = False,
+        include_links: bool = False,
         timeout: float | None = None,
     ) -> AvatarBatch:
         """Return several avatars by their ids. Missing ids are not an error.
@@ -128,6 +132,7 @@ class Avatars(Namespace):
             avatars: 1 to 100 ids. Avatars are read again by their ids.
             include_thumbnails: True fills `thumbnail_data`. The client makes further calls for thumbnails
                 that do not fit into one response.
+            include_links: True fills `image_url` and `thumbnail_url`.
             timeout: Seconds for each call; None uses the client's `timeout`.
 
         Returns:
@@ -141,7 +146,9 @@ class Avatars(Namespace):
             >>> print([face.name for face in batch.avatars], batch.missing_avatar_ids)
             ['Sarah'] ('gone',)
         """
-        result = self._connection.call(requests.batch_get_avatars(avatars, include_thumbnails), timeout)
+        result = self._connection.call(
+            requests.batch_get_avatars(avatars, include_thumbnails, include_links), timeout
+        )
         while result.omitted_thumbnail_avatar_ids:
             further = self._connection.call(
                 requests.batch_get_avatars(result.omitted_thumbnail_avatar_ids, include_thumbnails=True),
@@ -156,6 +163,7 @@ class Avatars(Namespace):
         *,
         order: AvatarOrder | AvatarOrderWord | None = None,
         include_thumbnails: bool = False,
+        include_links: bool = False,
         page_size: int = 0,
         page_token: str = "",
         user_id: str = "",
@@ -167,6 +175,7 @@ class Avatars(Namespace):
             project: Only avatars of this project, or of the project with this id; empty means all projects.
             order: Order of the list; None means newest first.
             include_thumbnails: True fills `thumbnail_data`.
+            include_links: True fills `image_url` and `thumbnail_url`.
             page_size: Items per page, 1 to 100; 0 means 20.
             page_token: `next_page_token` of an earlier page or of `projects.open`; empty starts at the first
                 page.
@@ -190,6 +199,7 @@ class Avatars(Namespace):
             project=project,
             order=order,
             include_thumbnails=include_thumbnails,
+            include_links=include_links,
             page_size=page_size,
             page_token=page_token,
             user_id=user_id,
@@ -208,6 +218,7 @@ class Avatars(Namespace):
         style: Style | StyleWord | None = None,
         order: AvatarOrder | AvatarOrderWord | None = None,
         include_thumbnails: bool = False,
+        include_links: bool = False,
         page_size: int = 0,
         page_token: str = "",
         user_id: str = "",
@@ -227,6 +238,7 @@ class Avatars(Namespace):
             style: Only avatars of this style; None means all.
             order: Order of the list; None means newest first.
             include_thumbnails: True fills `thumbnail_data`.
+            include_links: True fills `image_url` and `thumbnail_url`.
             page_size: Items per page, 1 to 100; 0 means 20.
             page_token: `next_page_token` of an earlier page with the same filters; empty starts at the first
                 page.
@@ -257,6 +269,7 @@ class Avatars(Namespace):
                 style,
                 order,
                 include_thumbnails,
+                include_links,
                 user_id,
             ),
             page_token,

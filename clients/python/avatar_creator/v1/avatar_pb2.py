@@ -27,19 +27,19 @@ from avatar_creator.v1 import persona_pb2 as avatar__creator_dot_v1_dot_persona_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61vatar_creator/v1/avatar.proto\x12\x11\x61vatar_creator.v1\x1a\"avatar_creator/v1/attributes.proto\x1a\x1f\x61vatar_creator/v1/persona.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x05\n\x06\x41vatar\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nproject_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\'\n\x05image\x18\x05 \x01(\x0b\x32\x18.avatar_creator.v1.Image\x12+\n\tthumbnail\x18\x06 \x01(\x0b\x32\x18.avatar_creator.v1.Image\x12\x19\n\x11thumbnail_pending\x18\x07 \x01(\x08\x12\x16\n\x0ethumbnail_data\x18\x08 \x01(\x0c\x12\x32\n\x0bsource_type\x18\t \x01(\x0e\x32\x1d.avatar_creator.v1.SourceType\x12+\n\x07persona\x18\n \x01(\x0b\x32\x1a.avatar_creator.v1.Persona\x12\x31\n\nattributes\x18\x0b \x01(\x0b\x32\x1d.avatar_creator.v1.Attributes\x12\x19\n\x11generation_prompt\x18\x0c \x01(\t\x12\x16\n\tseed_used\x18\r \x01(\rH\x00\x88\x01\x01\x12\x15\n\rgeneration_id\x18\x0e \x01(\t\x12\x13\n\x0busage_count\x18\x0f \x01(\x03\x12\x32\n\x0elast_used_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13reference_avatar_id\x18\x13 \x01(\t\x12@\n\x12picture_moderation\x18\x14 \x01(\x0b\x32$.avatar_creator.v1.PictureModeration\x12\x1c\n\x14reference_avatar_ids\x18\x15 \x03(\t\x12\x10\n\x08revision\x18\x16 \x01(\x03\x42\x0c\n\n_seed_used\"D\n\x11PictureModeration\x12\x0f\n\x07\x66lagged\x18\x01 \x01(\x08\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0f\n\x07\x62lurred\x18\x03 \x01(\x08\"`\n\x05Image\x12\x14\n\x0c\x63ontent_type\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05*\x9f\x01\n\nSourceType\x12\x1b\n\x17SOURCE_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14SOURCE_TYPE_UPLOADED\x10\x01\x12\x1d\n\x19SOURCE_TYPE_TEXT_TO_IMAGE\x10\x02\x12\x1b\n\x17SOURCE_TYPE_FROM_PRESET\x10\x03\x12\x1e\n\x1aSOURCE_TYPE_FROM_REFERENCE\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61vatar_creator/v1/avatar.proto\x12\x11\x61vatar_creator.v1\x1a\"avatar_creator/v1/attributes.proto\x1a\x1f\x61vatar_creator/v1/persona.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa0\x06\n\x06\x41vatar\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nproject_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\'\n\x05image\x18\x05 \x01(\x0b\x32\x18.avatar_creator.v1.Image\x12+\n\tthumbnail\x18\x06 \x01(\x0b\x32\x18.avatar_creator.v1.Image\x12\x19\n\x11thumbnail_pending\x18\x07 \x01(\x08\x12\x16\n\x0ethumbnail_data\x18\x08 \x01(\x0c\x12\x32\n\x0bsource_type\x18\t \x01(\x0e\x32\x1d.avatar_creator.v1.SourceType\x12+\n\x07persona\x18\n \x01(\x0b\x32\x1a.avatar_creator.v1.Persona\x12\x31\n\nattributes\x18\x0b \x01(\x0b\x32\x1d.avatar_creator.v1.Attributes\x12\x19\n\x11generation_prompt\x18\x0c \x01(\t\x12\x16\n\tseed_used\x18\r \x01(\rH\x00\x88\x01\x01\x12\x15\n\rgeneration_id\x18\x0e \x01(\t\x12\x13\n\x0busage_count\x18\x0f \x01(\x03\x12\x32\n\x0elast_used_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13reference_avatar_id\x18\x13 \x01(\t\x12@\n\x12picture_moderation\x18\x14 \x01(\x0b\x32$.avatar_creator.v1.PictureModeration\x12\x1c\n\x14reference_avatar_ids\x18\x15 \x03(\t\x12\x10\n\x08revision\x18\x16 \x01(\x03\x12\x11\n\timage_url\x18\x17 \x01(\t\x12\x15\n\rthumbnail_url\x18\x18 \x01(\tB\x0c\n\n_seed_used\"D\n\x11PictureModeration\x12\x0f\n\x07\x66lagged\x18\x01 \x01(\x08\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0f\n\x07\x62lurred\x18\x03 \x01(\x08\"`\n\x05Image\x12\x14\n\x0c\x63ontent_type\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05*\x9f\x01\n\nSourceType\x12\x1b\n\x17SOURCE_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14SOURCE_TYPE_UPLOADED\x10\x01\x12\x1d\n\x19SOURCE_TYPE_TEXT_TO_IMAGE\x10\x02\x12\x1b\n\x17SOURCE_TYPE_FROM_PRESET\x10\x03\x12\x1e\n\x1aSOURCE_TYPE_FROM_REFERENCE\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'avatar_creator.v1.avatar_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SOURCETYPE']._serialized_start=1085
-  _globals['_SOURCETYPE']._serialized_end=1244
+  _globals['_SOURCETYPE']._serialized_start=1127
+  _globals['_SOURCETYPE']._serialized_end=1286
   _globals['_AVATAR']._serialized_start=156
-  _globals['_AVATAR']._serialized_end=914
-  _globals['_PICTUREMODERATION']._serialized_start=916
-  _globals['_PICTUREMODERATION']._serialized_end=984
-  _globals['_IMAGE']._serialized_start=986
-  _globals['_IMAGE']._serialized_end=1082
+  _globals['_AVATAR']._serialized_end=956
+  _globals['_PICTUREMODERATION']._serialized_start=958
+  _globals['_PICTUREMODERATION']._serialized_end=1026
+  _globals['_IMAGE']._serialized_start=1028
+  _globals['_IMAGE']._serialized_end=1124
 # @@protoc_insertion_point(module_scope)

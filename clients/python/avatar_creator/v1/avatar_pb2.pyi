@@ -82,6 +82,8 @@ class Avatar(_message.Message):
     PICTURE_MODERATION_FIELD_NUMBER: _builtins.int
     REFERENCE_AVATAR_IDS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    IMAGE_URL_FIELD_NUMBER: _builtins.int
+    THUMBNAIL_URL_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the avatar, a UUIDv7 (RFC 9562). The service sets it."""
     user_id: _builtins.str
@@ -112,6 +114,16 @@ class Avatar(_message.Message):
     """Version number of the name, persona and attributes, starting at 1. It rises exactly when `update_time` does; see
     `AvatarProject.revision`.
     """
+    image_url: _builtins.str
+    """Signed address of the full-size picture, for browsers and others that have no token. Set only if the request had
+    `include_links`, and if the operator serves pictures over HTTP.
+
+    Everyone who has the address can read the picture, for one to two hours. The address stays the same for an hour, so
+    that browsers cache the picture. With `&download` added, browsers save the picture instead of showing it. Read the
+    avatar again for a new address.
+    """
+    thumbnail_url: _builtins.str
+    """Signed address of the thumbnail; see `image_url`. Empty while `thumbnail_pending`."""
     @_builtins.property
     def image(self) -> Global___Image:
         """Facts about the full-size picture. `DownloadImage` returns its bytes."""
@@ -178,10 +190,12 @@ class Avatar(_message.Message):
         picture_moderation: Global___PictureModeration | None = ...,
         reference_avatar_ids: _abc.Iterable[_builtins.str] | None = ...,
         revision: _builtins.int = ...,
+        image_url: _builtins.str = ...,
+        thumbnail_url: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_seed_used", b"_seed_used", "attributes", b"attributes", "create_time", b"create_time", "image", b"image", "last_used_time", b"last_used_time", "persona", b"persona", "picture_moderation", b"picture_moderation", "seed_used", b"seed_used", "thumbnail", b"thumbnail", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed_used", b"_seed_used", "attributes", b"attributes", "create_time", b"create_time", "generation_id", b"generation_id", "generation_prompt", b"generation_prompt", "id", b"id", "image", b"image", "last_used_time", b"last_used_time", "name", b"name", "persona", b"persona", "picture_moderation", b"picture_moderation", "project_id", b"project_id", "reference_avatar_id", b"reference_avatar_id", "reference_avatar_ids", b"reference_avatar_ids", "revision", b"revision", "seed_used", b"seed_used", "source_type", b"source_type", "thumbnail", b"thumbnail", "thumbnail_data", b"thumbnail_data", "thumbnail_pending", b"thumbnail_pending", "update_time", b"update_time", "usage_count", b"usage_count", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed_used", b"_seed_used", "attributes", b"attributes", "create_time", b"create_time", "generation_id", b"generation_id", "generation_prompt", b"generation_prompt", "id", b"id", "image", b"image", "image_url", b"image_url", "last_used_time", b"last_used_time", "name", b"name", "persona", b"persona", "picture_moderation", b"picture_moderation", "project_id", b"project_id", "reference_avatar_id", b"reference_avatar_id", "reference_avatar_ids", b"reference_avatar_ids", "revision", b"revision", "seed_used", b"seed_used", "source_type", b"source_type", "thumbnail", b"thumbnail", "thumbnail_data", b"thumbnail_data", "thumbnail_pending", b"thumbnail_pending", "thumbnail_url", b"thumbnail_url", "update_time", b"update_time", "usage_count", b"usage_count", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__seed_used: _TypeAlias = _typing.Literal["seed_used"]  # noqa: Y015
     _WhichOneofArgType__seed_used: _TypeAlias = _typing.Literal["_seed_used", b"_seed_used"]  # noqa: Y015

@@ -22,16 +22,17 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from avatar_creator.v1 import avatar_pb2 as avatar__creator_dot_v1_dot_avatar__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&avatar_creator/v1/avatar_project.proto\x12\x11\x61vatar_creator.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x01\n\rAvatarProject\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x14\n\x0c\x61vatar_count\x18\x05 \x01(\x05\x12\x17\n\x0f\x63over_avatar_id\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\t \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&avatar_creator/v1/avatar_project.proto\x12\x11\x61vatar_creator.v1\x1a\x1e\x61vatar_creator/v1/avatar.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x02\n\rAvatarProject\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x14\n\x0c\x61vatar_count\x18\x05 \x01(\x05\x12\x17\n\x0f\x63over_avatar_id\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\t \x01(\x03\x12\x31\n\x0enewest_avatars\x18\n \x03(\x0b\x32\x19.avatar_creator.v1.Avatarb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'avatar_creator.v1.avatar_project_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AVATARPROJECT']._serialized_start=95
-  _globals['_AVATARPROJECT']._serialized_end=337
+  _globals['_AVATARPROJECT']._serialized_start=127
+  _globals['_AVATARPROJECT']._serialized_end=420
 # @@protoc_insertion_point(module_scope)

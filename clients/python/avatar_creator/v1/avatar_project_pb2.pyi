@@ -3,9 +3,12 @@
 isort:skip_file
 """
 
+from avatar_creator.v1 import avatar_pb2 as _avatar_pb2
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -32,6 +35,7 @@ class AvatarProject(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    NEWEST_AVATARS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the project, a UUIDv7 (RFC 9562). The service sets it."""
     user_id: _builtins.str
@@ -57,6 +61,12 @@ class AvatarProject(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """Time of the last change of the name or description."""
 
+    @_builtins.property
+    def newest_avatars(self) -> _containers.RepeatedCompositeFieldContainer[_avatar_pb2.Avatar]:
+        """Newest avatars in the project, at most four, newest first, to show as its cover. Set only if the request had
+        `include_newest_avatars`.
+        """
+
     def __init__(
         self,
         *,
@@ -69,10 +79,11 @@ class AvatarProject(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
+        newest_avatars: _abc.Iterable[_avatar_pb2.Avatar] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_count", b"avatar_count", "cover_avatar_id", b"cover_avatar_id", "create_time", b"create_time", "description", b"description", "id", b"id", "name", b"name", "revision", b"revision", "update_time", b"update_time", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_count", b"avatar_count", "cover_avatar_id", b"cover_avatar_id", "create_time", b"create_time", "description", b"description", "id", b"id", "name", b"name", "newest_avatars", b"newest_avatars", "revision", b"revision", "update_time", b"update_time", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

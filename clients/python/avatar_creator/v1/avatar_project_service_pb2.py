@@ -27,7 +27,7 @@ from avatar_creator.v1 import avatar_project_pb2 as avatar__creator_dot_v1_dot_a
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.avatar_creator/v1/avatar_project_service.proto\x12\x11\x61vatar_creator.v1\x1a\x1e\x61vatar_creator/v1/avatar.proto\x1a&avatar_creator/v1/avatar_project.proto\x1a google/protobuf/field_mask.proto\"M\n\x14\x43reateProjectRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"J\n\x15\x43reateProjectResponse\x12\x31\n\x07project\x18\x01 \x01(\x0b\x32 .avatar_creator.v1.AvatarProject\"@\n\x11GetProjectRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x17\n\x0finclude_avatars\x18\x02 \x01(\x08\"\x8c\x01\n\x12GetProjectResponse\x12\x31\n\x07project\x18\x01 \x01(\x0b\x32 .avatar_creator.v1.AvatarProject\x12*\n\x07\x61vatars\x18\x02 \x03(\x0b\x32\x19.avatar_creator.v1.Avatar\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"M\n\x13ListProjectsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"c\n\x14ListProjectsResponse\x12\x32\n\x08projects\x18\x01 \x03(\x0b\x32 .avatar_creator.v1.AvatarProject\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x01\n\x14UpdateProjectRequest\x12\x31\n\x07project\x18\x01 \x01(\x0b\x32 .avatar_creator.v1.AvatarProject\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"J\n\x15UpdateProjectResponse\x12\x31\n\x07project\x18\x01 \x01(\x0b\x32 .avatar_creator.v1.AvatarProject\"*\n\x14\x44\x65leteProjectRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteProjectResponse2\x97\x04\n\x14\x41vatarProjectService\x12g\n\rCreateProject\x12\'.avatar_creator.v1.CreateProjectRequest\x1a(.avatar_creator.v1.CreateProjectResponse\"\x03\x90\x02\x02\x12^\n\nGetProject\x12$.avatar_creator.v1.GetProjectRequest\x1a%.avatar_creator.v1.GetProjectResponse\"\x03\x90\x02\x01\x12\x64\n\x0cListProjects\x12&.avatar_creator.v1.ListProjectsRequest\x1a\'.avatar_creator.v1.ListProjectsResponse\"\x03\x90\x02\x01\x12g\n\rUpdateProject\x12\'.avatar_creator.v1.UpdateProjectRequest\x1a(.avatar_creator.v1.UpdateProjectResponse\"\x03\x90\x02\x02\x12g\n\rDeleteProject\x12\'.avatar_creator.v1.DeleteProjectRequest\x1a(.avatar_creator.v1.DeleteProjectResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.avatar_creator/v1/avatar_project_service.proto\x12\x11\x61vatar_creator.v1\x1a\x1e\x61vatar_creator/v1/avatar.proto\x1a&avatar_creator/v1/avatar_project.proto\x1a google/protobuf/field_mask.proto\"M\n\x14\x43reateProjectRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"J\n\x15\x43reateProjectResponse\x12\x31\n\x07project\x18\x01 \x01(\x0b\x32 .avatar_creator.v1.AvatarProject\"W\n\x11GetProjectRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x17\n\x0finclude_avatars\x18\x02 \x01(\x08\x12\x15\n\rinclude_links\x18\x03 \x01(\x08\"\x8c\x01\n\x12GetProjectResponse\x12\x31\n\x07project\x18\x01 \x01(\x0b\x32 .avatar_creator.v1.AvatarProject\x12*\n\x07\x61vatars\x18\x02 \x03(\x0b\x32\x19.avatar_creator.v1.Avatar\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\x84\x01\n\x13ListProjectsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x1e\n\x16include_newest_avatars\x18\x04 \x01(\x08\x12\x15\n\rinclude_links\x18\x05 \x01(\x08\"c\n\x14ListProjectsResponse\x12\x32\n\x08projects\x18\x01 \x03(\x0b\x32 .avatar_creator.v1.AvatarProject\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x01\n\x14UpdateProjectRequest\x12\x31\n\x07project\x18\x01 \x01(\x0b\x32 .avatar_creator.v1.AvatarProject\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"J\n\x15UpdateProjectResponse\x12\x31\n\x07project\x18\x01 \x01(\x0b\x32 .avatar_creator.v1.AvatarProject\"*\n\x14\x44\x65leteProjectRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteProjectResponse2\x97\x04\n\x14\x41vatarProjectService\x12g\n\rCreateProject\x12\'.avatar_creator.v1.CreateProjectRequest\x1a(.avatar_creator.v1.CreateProjectResponse\"\x03\x90\x02\x02\x12^\n\nGetProject\x12$.avatar_creator.v1.GetProjectRequest\x1a%.avatar_creator.v1.GetProjectResponse\"\x03\x90\x02\x01\x12\x64\n\x0cListProjects\x12&.avatar_creator.v1.ListProjectsRequest\x1a\'.avatar_creator.v1.ListProjectsResponse\"\x03\x90\x02\x01\x12g\n\rUpdateProject\x12\'.avatar_creator.v1.UpdateProjectRequest\x1a(.avatar_creator.v1.UpdateProjectResponse\"\x03\x90\x02\x02\x12g\n\rDeleteProject\x12\'.avatar_creator.v1.DeleteProjectRequest\x1a(.avatar_creator.v1.DeleteProjectResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,21 +49,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEPROJECTRESPONSE']._serialized_start=254
   _globals['_CREATEPROJECTRESPONSE']._serialized_end=328
   _globals['_GETPROJECTREQUEST']._serialized_start=330
-  _globals['_GETPROJECTREQUEST']._serialized_end=394
-  _globals['_GETPROJECTRESPONSE']._serialized_start=397
-  _globals['_GETPROJECTRESPONSE']._serialized_end=537
-  _globals['_LISTPROJECTSREQUEST']._serialized_start=539
-  _globals['_LISTPROJECTSREQUEST']._serialized_end=616
-  _globals['_LISTPROJECTSRESPONSE']._serialized_start=618
-  _globals['_LISTPROJECTSRESPONSE']._serialized_end=717
-  _globals['_UPDATEPROJECTREQUEST']._serialized_start=720
-  _globals['_UPDATEPROJECTREQUEST']._serialized_end=889
-  _globals['_UPDATEPROJECTRESPONSE']._serialized_start=891
-  _globals['_UPDATEPROJECTRESPONSE']._serialized_end=965
-  _globals['_DELETEPROJECTREQUEST']._serialized_start=967
-  _globals['_DELETEPROJECTREQUEST']._serialized_end=1009
-  _globals['_DELETEPROJECTRESPONSE']._serialized_start=1011
-  _globals['_DELETEPROJECTRESPONSE']._serialized_end=1034
-  _globals['_AVATARPROJECTSERVICE']._serialized_start=1037
-  _globals['_AVATARPROJECTSERVICE']._serialized_end=1572
+  _globals['_GETPROJECTREQUEST']._serialized_end=417
+  _globals['_GETPROJECTRESPONSE']._serialized_start=420
+  _globals['_GETPROJECTRESPONSE']._serialized_end=560
+  _globals['_LISTPROJECTSREQUEST']._serialized_start=563
+  _globals['_LISTPROJECTSREQUEST']._serialized_end=695
+  _globals['_LISTPROJECTSRESPONSE']._serialized_start=697
+  _globals['_LISTPROJECTSRESPONSE']._serialized_end=796
+  _globals['_UPDATEPROJECTREQUEST']._serialized_start=799
+  _globals['_UPDATEPROJECTREQUEST']._serialized_end=968
+  _globals['_UPDATEPROJECTRESPONSE']._serialized_start=970
+  _globals['_UPDATEPROJECTRESPONSE']._serialized_end=1044
+  _globals['_DELETEPROJECTREQUEST']._serialized_start=1046
+  _globals['_DELETEPROJECTREQUEST']._serialized_end=1088
+  _globals['_DELETEPROJECTRESPONSE']._serialized_start=1090
+  _globals['_DELETEPROJECTRESPONSE']._serialized_end=1113
+  _globals['_AVATARPROJECTSERVICE']._serialized_start=1116
+  _globals['_AVATARPROJECTSERVICE']._serialized_end=1651
 # @@protoc_insertion_point(module_scope)

@@ -88,21 +88,25 @@ class GetProjectRequest(_message.Message):
 
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     INCLUDE_AVATARS_FIELD_NUMBER: _builtins.int
+    INCLUDE_LINKS_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """Id of the project."""
     include_avatars: _builtins.bool
     """Whether to return the first page (20, or fewer; see `ListProjectsRequest.page_size`) of the project's avatars too,
     newest first, with `thumbnail_data`.
     """
+    include_links: _builtins.bool
+    """Whether to fill `Avatar.image_url` and `Avatar.thumbnail_url` of these avatars."""
     def __init__(
         self,
         *,
         project_id: _builtins.str = ...,
         include_avatars: _builtins.bool = ...,
+        include_links: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_avatars", b"include_avatars", "project_id", b"project_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_avatars", b"include_avatars", "include_links", b"include_links", "project_id", b"project_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -155,6 +159,8 @@ class ListProjectsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
+    INCLUDE_NEWEST_AVATARS_FIELD_NUMBER: _builtins.int
+    INCLUDE_LINKS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Maximum number of projects to return, 1 to 100. 0 means 20, and more than 100 means 100. A negative number fails
     with INVALID_ARGUMENT.
@@ -175,16 +181,22 @@ class ListProjectsRequest(_message.Message):
     Any other user than the caller needs a token with `role: ops`. Without that role, the call fails with
     PERMISSION_DENIED, reason ROLE_REQUIRED.
     """
+    include_newest_avatars: _builtins.bool
+    """Whether to fill `AvatarProject.newest_avatars`, so that an app can show a grid of projects after one call."""
+    include_links: _builtins.bool
+    """Whether to fill `Avatar.image_url` and `Avatar.thumbnail_url` of these avatars."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         user_id: _builtins.str = ...,
+        include_newest_avatars: _builtins.bool = ...,
+        include_links: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_links", b"include_links", "include_newest_avatars", b"include_newest_avatars", "page_size", b"page_size", "page_token", b"page_token", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

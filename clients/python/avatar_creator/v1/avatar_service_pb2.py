@@ -28,7 +28,7 @@ from avatar_creator.v1 import persona_pb2 as avatar__creator_dot_v1_dot_persona_
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&avatar_creator/v1/avatar_service.proto\x12\x11\x61vatar_creator.v1\x1a\"avatar_creator/v1/attributes.proto\x1a\x1e\x61vatar_creator/v1/avatar.proto\x1a\x1f\x61vatar_creator/v1/persona.proto\x1a google/protobuf/field_mask.proto\"n\n\x13UploadAvatarRequest\x12;\n\x08metadata\x18\x01 \x01(\x0b\x32\'.avatar_creator.v1.UploadAvatarMetadataH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload\"\xdb\x01\n\x14UploadAvatarMetadata\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12+\n\x07persona\x18\x03 \x01(\x0b\x32\x1a.avatar_creator.v1.Persona\x12\x31\n\nattributes\x18\x04 \x01(\x0b\x32\x1d.avatar_creator.v1.Attributes\x12\x14\n\x0c\x63ontent_type\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x17\n\x0f\x64\x65\x66\x65r_thumbnail\x18\x07 \x01(\x08\"A\n\x14UploadAvatarResponse\x12)\n\x06\x61vatar\x18\x01 \x01(\x0b\x32\x19.avatar_creator.v1.Avatar\"%\n\x10GetAvatarRequest\x12\x11\n\tavatar_id\x18\x01 \x01(\t\">\n\x11GetAvatarResponse\x12)\n\x06\x61vatar\x18\x01 \x01(\x0b\x32\x19.avatar_creator.v1.Avatar\"H\n\x16\x42\x61tchGetAvatarsRequest\x12\x12\n\navatar_ids\x18\x01 \x03(\t\x12\x1a\n\x12include_thumbnails\x18\x02 \x01(\x08\"\x87\x01\n\x17\x42\x61tchGetAvatarsResponse\x12*\n\x07\x61vatars\x18\x01 \x03(\x0b\x32\x19.avatar_creator.v1.Avatar\x12\x1a\n\x12missing_avatar_ids\x18\x02 \x03(\t\x12$\n\x1comitted_thumbnail_avatar_ids\x18\x03 \x03(\t\"\x86\x03\n\x12ListAvatarsRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x1a\n\x12include_thumbnails\x18\x04 \x01(\x08\x12\x33\n\x0csource_types\x18\x05 \x03(\x0e\x32\x1d.avatar_creator.v1.SourceType\x12)\n\x06gender\x18\x06 \x01(\x0e\x32\x19.avatar_creator.v1.Gender\x12.\n\tage_range\x18\x07 \x01(\x0e\x32\x1b.avatar_creator.v1.AgeRange\x12\x11\n\tethnicity\x18\x08 \x01(\t\x12\'\n\x05style\x18\t \x01(\x0e\x32\x18.avatar_creator.v1.Style\x12\r\n\x05query\x18\n \x01(\t\x12-\n\x05order\x18\x0b \x01(\x0e\x32\x1e.avatar_creator.v1.AvatarOrder\x12\x0f\n\x07user_id\x18\x0c \x01(\t\"Z\n\x13ListAvatarsResponse\x12*\n\x07\x61vatars\x18\x01 \x03(\x0b\x32\x19.avatar_creator.v1.Avatar\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa0\x01\n\x13UpdateAvatarRequest\x12)\n\x06\x61vatar\x18\x01 \x01(\x0b\x32\x19.avatar_creator.v1.Avatar\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"A\n\x14UpdateAvatarResponse\x12)\n\x06\x61vatar\x18\x01 \x01(\x0b\x32\x19.avatar_creator.v1.Avatar\"(\n\x13\x44\x65leteAvatarRequest\x12\x11\n\tavatar_id\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteAvatarResponse\"[\n\x14\x44ownloadImageRequest\x12\x11\n\tavatar_id\x18\x01 \x01(\t\x12\x30\n\x07variant\x18\x02 \x01(\x0e\x32\x1f.avatar_creator.v1.ImageVariant\"a\n\x15\x44ownloadImageResponse\x12,\n\x08metadata\x18\x01 \x01(\x0b\x32\x18.avatar_creator.v1.ImageH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload*l\n\x0b\x41vatarOrder\x12\x1c\n\x18\x41VATAR_ORDER_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41VATAR_ORDER_NEWEST_FIRST\x10\x01\x12 \n\x1c\x41VATAR_ORDER_LAST_USED_FIRST\x10\x02*f\n\x0cImageVariant\x12\x1d\n\x19IMAGE_VARIANT_UNSPECIFIED\x10\x00\x12\x1a\n\x16IMAGE_VARIANT_ORIGINAL\x10\x01\x12\x1b\n\x17IMAGE_VARIANT_THUMBNAIL\x10\x02\x32\xdd\x05\n\rAvatarService\x12\x66\n\x0cUploadAvatar\x12&.avatar_creator.v1.UploadAvatarRequest\x1a\'.avatar_creator.v1.UploadAvatarResponse\"\x03\x90\x02\x02(\x01\x12[\n\tGetAvatar\x12#.avatar_creator.v1.GetAvatarRequest\x1a$.avatar_creator.v1.GetAvatarResponse\"\x03\x90\x02\x01\x12m\n\x0f\x42\x61tchGetAvatars\x12).avatar_creator.v1.BatchGetAvatarsRequest\x1a*.avatar_creator.v1.BatchGetAvatarsResponse\"\x03\x90\x02\x01\x12\x61\n\x0bListAvatars\x12%.avatar_creator.v1.ListAvatarsRequest\x1a&.avatar_creator.v1.ListAvatarsResponse\"\x03\x90\x02\x01\x12\x64\n\x0cUpdateAvatar\x12&.avatar_creator.v1.UpdateAvatarRequest\x1a\'.avatar_creator.v1.UpdateAvatarResponse\"\x03\x90\x02\x02\x12\x64\n\x0c\x44\x65leteAvatar\x12&.avatar_creator.v1.DeleteAvatarRequest\x1a\'.avatar_creator.v1.DeleteAvatarResponse\"\x03\x90\x02\x02\x12i\n\rDownloadImage\x12\'.avatar_creator.v1.DownloadImageRequest\x1a(.avatar_creator.v1.DownloadImageResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&avatar_creator/v1/avatar_service.proto\x12\x11\x61vatar_creator.v1\x1a\"avatar_creator/v1/attributes.proto\x1a\x1e\x61vatar_creator/v1/avatar.proto\x1a\x1f\x61vatar_creator/v1/persona.proto\x1a google/protobuf/field_mask.proto\"n\n\x13UploadAvatarRequest\x12;\n\x08metadata\x18\x01 \x01(\x0b\x32\'.avatar_creator.v1.UploadAvatarMetadataH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload\"\xdb\x01\n\x14UploadAvatarMetadata\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12+\n\x07persona\x18\x03 \x01(\x0b\x32\x1a.avatar_creator.v1.Persona\x12\x31\n\nattributes\x18\x04 \x01(\x0b\x32\x1d.avatar_creator.v1.Attributes\x12\x14\n\x0c\x63ontent_type\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x17\n\x0f\x64\x65\x66\x65r_thumbnail\x18\x07 \x01(\x08\"A\n\x14UploadAvatarResponse\x12)\n\x06\x61vatar\x18\x01 \x01(\x0b\x32\x19.avatar_creator.v1.Avatar\"<\n\x10GetAvatarRequest\x12\x11\n\tavatar_id\x18\x01 \x01(\t\x12\x15\n\rinclude_links\x18\x02 \x01(\x08\">\n\x11GetAvatarResponse\x12)\n\x06\x61vatar\x18\x01 \x01(\x0b\x32\x19.avatar_creator.v1.Avatar\"_\n\x16\x42\x61tchGetAvatarsRequest\x12\x12\n\navatar_ids\x18\x01 \x03(\t\x12\x1a\n\x12include_thumbnails\x18\x02 \x01(\x08\x12\x15\n\rinclude_links\x18\x03 \x01(\x08\"\x87\x01\n\x17\x42\x61tchGetAvatarsResponse\x12*\n\x07\x61vatars\x18\x01 \x03(\x0b\x32\x19.avatar_creator.v1.Avatar\x12\x1a\n\x12missing_avatar_ids\x18\x02 \x03(\t\x12$\n\x1comitted_thumbnail_avatar_ids\x18\x03 \x03(\t\"\x9d\x03\n\x12ListAvatarsRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x1a\n\x12include_thumbnails\x18\x04 \x01(\x08\x12\x33\n\x0csource_types\x18\x05 \x03(\x0e\x32\x1d.avatar_creator.v1.SourceType\x12)\n\x06gender\x18\x06 \x01(\x0e\x32\x19.avatar_creator.v1.Gender\x12.\n\tage_range\x18\x07 \x01(\x0e\x32\x1b.avatar_creator.v1.AgeRange\x12\x11\n\tethnicity\x18\x08 \x01(\t\x12\'\n\x05style\x18\t \x01(\x0e\x32\x18.avatar_creator.v1.Style\x12\r\n\x05query\x18\n \x01(\t\x12-\n\x05order\x18\x0b \x01(\x0e\x32\x1e.avatar_creator.v1.AvatarOrder\x12\x0f\n\x07user_id\x18\x0c \x01(\t\x12\x15\n\rinclude_links\x18\r \x01(\x08\"Z\n\x13ListAvatarsResponse\x12*\n\x07\x61vatars\x18\x01 \x03(\x0b\x32\x19.avatar_creator.v1.Avatar\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa0\x01\n\x13UpdateAvatarRequest\x12)\n\x06\x61vatar\x18\x01 \x01(\x0b\x32\x19.avatar_creator.v1.Avatar\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x19\n\x11\x65xpected_revision\x18\x03 \x01(\x03\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"A\n\x14UpdateAvatarResponse\x12)\n\x06\x61vatar\x18\x01 \x01(\x0b\x32\x19.avatar_creator.v1.Avatar\"(\n\x13\x44\x65leteAvatarRequest\x12\x11\n\tavatar_id\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteAvatarResponse\"[\n\x14\x44ownloadImageRequest\x12\x11\n\tavatar_id\x18\x01 \x01(\t\x12\x30\n\x07variant\x18\x02 \x01(\x0e\x32\x1f.avatar_creator.v1.ImageVariant\"a\n\x15\x44ownloadImageResponse\x12,\n\x08metadata\x18\x01 \x01(\x0b\x32\x18.avatar_creator.v1.ImageH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload*l\n\x0b\x41vatarOrder\x12\x1c\n\x18\x41VATAR_ORDER_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41VATAR_ORDER_NEWEST_FIRST\x10\x01\x12 \n\x1c\x41VATAR_ORDER_LAST_USED_FIRST\x10\x02*f\n\x0cImageVariant\x12\x1d\n\x19IMAGE_VARIANT_UNSPECIFIED\x10\x00\x12\x1a\n\x16IMAGE_VARIANT_ORIGINAL\x10\x01\x12\x1b\n\x17IMAGE_VARIANT_THUMBNAIL\x10\x02\x32\xdd\x05\n\rAvatarService\x12\x66\n\x0cUploadAvatar\x12&.avatar_creator.v1.UploadAvatarRequest\x1a\'.avatar_creator.v1.UploadAvatarResponse\"\x03\x90\x02\x02(\x01\x12[\n\tGetAvatar\x12#.avatar_creator.v1.GetAvatarRequest\x1a$.avatar_creator.v1.GetAvatarResponse\"\x03\x90\x02\x01\x12m\n\x0f\x42\x61tchGetAvatars\x12).avatar_creator.v1.BatchGetAvatarsRequest\x1a*.avatar_creator.v1.BatchGetAvatarsResponse\"\x03\x90\x02\x01\x12\x61\n\x0bListAvatars\x12%.avatar_creator.v1.ListAvatarsRequest\x1a&.avatar_creator.v1.ListAvatarsResponse\"\x03\x90\x02\x01\x12\x64\n\x0cUpdateAvatar\x12&.avatar_creator.v1.UpdateAvatarRequest\x1a\'.avatar_creator.v1.UpdateAvatarResponse\"\x03\x90\x02\x02\x12\x64\n\x0c\x44\x65leteAvatar\x12&.avatar_creator.v1.DeleteAvatarRequest\x1a\'.avatar_creator.v1.DeleteAvatarResponse\"\x03\x90\x02\x02\x12i\n\rDownloadImage\x12\'.avatar_creator.v1.DownloadImageRequest\x1a(.avatar_creator.v1.DownloadImageResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,10 +49,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AVATARSERVICE'].methods_by_name['DeleteAvatar']._serialized_options = b'\220\002\002'
   _globals['_AVATARSERVICE'].methods_by_name['DownloadImage']._loaded_options = None
   _globals['_AVATARSERVICE'].methods_by_name['DownloadImage']._serialized_options = b'\220\002\001'
-  _globals['_AVATARORDER']._serialized_start=1885
-  _globals['_AVATARORDER']._serialized_end=1993
-  _globals['_IMAGEVARIANT']._serialized_start=1995
-  _globals['_IMAGEVARIANT']._serialized_end=2097
+  _globals['_AVATARORDER']._serialized_start=1954
+  _globals['_AVATARORDER']._serialized_end=2062
+  _globals['_IMAGEVARIANT']._serialized_start=2064
+  _globals['_IMAGEVARIANT']._serialized_end=2166
   _globals['_UPLOADAVATARREQUEST']._serialized_start=196
   _globals['_UPLOADAVATARREQUEST']._serialized_end=306
   _globals['_UPLOADAVATARMETADATA']._serialized_start=309
@@ -60,29 +60,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOADAVATARRESPONSE']._serialized_start=530
   _globals['_UPLOADAVATARRESPONSE']._serialized_end=595
   _globals['_GETAVATARREQUEST']._serialized_start=597
-  _globals['_GETAVATARREQUEST']._serialized_end=634
-  _globals['_GETAVATARRESPONSE']._serialized_start=636
-  _globals['_GETAVATARRESPONSE']._serialized_end=698
-  _globals['_BATCHGETAVATARSREQUEST']._serialized_start=700
-  _globals['_BATCHGETAVATARSREQUEST']._serialized_end=772
-  _globals['_BATCHGETAVATARSRESPONSE']._serialized_start=775
-  _globals['_BATCHGETAVATARSRESPONSE']._serialized_end=910
-  _globals['_LISTAVATARSREQUEST']._serialized_start=913
-  _globals['_LISTAVATARSREQUEST']._serialized_end=1303
-  _globals['_LISTAVATARSRESPONSE']._serialized_start=1305
-  _globals['_LISTAVATARSRESPONSE']._serialized_end=1395
-  _globals['_UPDATEAVATARREQUEST']._serialized_start=1398
-  _globals['_UPDATEAVATARREQUEST']._serialized_end=1558
-  _globals['_UPDATEAVATARRESPONSE']._serialized_start=1560
-  _globals['_UPDATEAVATARRESPONSE']._serialized_end=1625
-  _globals['_DELETEAVATARREQUEST']._serialized_start=1627
-  _globals['_DELETEAVATARREQUEST']._serialized_end=1667
-  _globals['_DELETEAVATARRESPONSE']._serialized_start=1669
-  _globals['_DELETEAVATARRESPONSE']._serialized_end=1691
-  _globals['_DOWNLOADIMAGEREQUEST']._serialized_start=1693
-  _globals['_DOWNLOADIMAGEREQUEST']._serialized_end=1784
-  _globals['_DOWNLOADIMAGERESPONSE']._serialized_start=1786
-  _globals['_DOWNLOADIMAGERESPONSE']._serialized_end=1883
-  _globals['_AVATARSERVICE']._serialized_start=2100
-  _globals['_AVATARSERVICE']._serialized_end=2833
+  _globals['_GETAVATARREQUEST']._serialized_end=657
+  _globals['_GETAVATARRESPONSE']._serialized_start=659
+  _globals['_GETAVATARRESPONSE']._serialized_end=721
+  _globals['_BATCHGETAVATARSREQUEST']._serialized_start=723
+  _globals['_BATCHGETAVATARSREQUEST']._serialized_end=818
+  _globals['_BATCHGETAVATARSRESPONSE']._serialized_start=821
+  _globals['_BATCHGETAVATARSRESPONSE']._serialized_end=956
+  _globals['_LISTAVATARSREQUEST']._serialized_start=959
+  _globals['_LISTAVATARSREQUEST']._serialized_end=1372
+  _globals['_LISTAVATARSRESPONSE']._serialized_start=1374
+  _globals['_LISTAVATARSRESPONSE']._serialized_end=1464
+  _globals['_UPDATEAVATARREQUEST']._serialized_start=1467
+  _globals['_UPDATEAVATARREQUEST']._serialized_end=1627
+  _globals['_UPDATEAVATARRESPONSE']._serialized_start=1629
+  _globals['_UPDATEAVATARRESPONSE']._serialized_end=1694
+  _globals['_DELETEAVATARREQUEST']._serialized_start=1696
+  _globals['_DELETEAVATARREQUEST']._serialized_end=1736
+  _globals['_DELETEAVATARRESPONSE']._serialized_start=1738
+  _globals['_DELETEAVATARRESPONSE']._serialized_end=1760
+  _globals['_DOWNLOADIMAGEREQUEST']._serialized_start=1762
+  _globals['_DOWNLOADIMAGEREQUEST']._serialized_end=1853
+  _globals['_DOWNLOADIMAGERESPONSE']._serialized_start=1855
+  _globals['_DOWNLOADIMAGERESPONSE']._serialized_end=1952
+  _globals['_AVATARSERVICE']._serialized_start=2169
+  _globals['_AVATARSERVICE']._serialized_end=2902
 # @@protoc_insertion_point(module_scope)

@@ -198,16 +198,20 @@ class GetAvatarRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AVATAR_ID_FIELD_NUMBER: _builtins.int
+    INCLUDE_LINKS_FIELD_NUMBER: _builtins.int
     avatar_id: _builtins.str
     """Id of the avatar."""
+    include_links: _builtins.bool
+    """Whether to fill `Avatar.image_url` and `Avatar.thumbnail_url`."""
     def __init__(
         self,
         *,
         avatar_id: _builtins.str = ...,
+        include_links: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_id", b"avatar_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_id", b"avatar_id", "include_links", b"include_links"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -245,10 +249,13 @@ class BatchGetAvatarsRequest(_message.Message):
 
     AVATAR_IDS_FIELD_NUMBER: _builtins.int
     INCLUDE_THUMBNAILS_FIELD_NUMBER: _builtins.int
+    INCLUDE_LINKS_FIELD_NUMBER: _builtins.int
     include_thumbnails: _builtins.bool
     """Whether to fill `Avatar.thumbnail_data`, as far as the thumbnails fit into the response; see
     `BatchGetAvatarsResponse.omitted_thumbnail_avatar_ids`.
     """
+    include_links: _builtins.bool
+    """Whether to fill `Avatar.image_url` and `Avatar.thumbnail_url`."""
     @_builtins.property
     def avatar_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of 1 to 100 avatars. The service answers a repeated id once."""
@@ -258,10 +265,11 @@ class BatchGetAvatarsRequest(_message.Message):
         *,
         avatar_ids: _abc.Iterable[_builtins.str] | None = ...,
         include_thumbnails: _builtins.bool = ...,
+        include_links: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_ids", b"avatar_ids", "include_thumbnails", b"include_thumbnails"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_ids", b"avatar_ids", "include_links", b"include_links", "include_thumbnails", b"include_thumbnails"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -324,6 +332,7 @@ class ListAvatarsRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
+    INCLUDE_LINKS_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """Filter by project id. Empty: all projects."""
     page_size: _builtins.int
@@ -356,6 +365,10 @@ class ListAvatarsRequest(_message.Message):
     Any other user than the caller needs a token with `role: ops`. Without that role, the call fails with
     PERMISSION_DENIED, reason ROLE_REQUIRED. With that role and a `project_id`, empty means the project's owner.
     """
+    include_links: _builtins.bool
+    """Whether to fill `Avatar.image_url` and `Avatar.thumbnail_url`: a page of links is much smaller than a page of
+    thumbnails, and browsers cache what they point to.
+    """
     @_builtins.property
     def source_types(self) -> _containers.RepeatedScalarFieldContainer[_avatar_pb2.SourceType.ValueType]:
         """Filter by origin: any of these values. At most 10 entries, none UNSPECIFIED. Empty: all origins."""
@@ -375,10 +388,11 @@ class ListAvatarsRequest(_message.Message):
         query: _builtins.str = ...,
         order: Global___AvatarOrder.ValueType = ...,
         user_id: _builtins.str = ...,
+        include_links: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_range", b"age_range", "ethnicity", b"ethnicity", "gender", b"gender", "include_thumbnails", b"include_thumbnails", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id", "query", b"query", "source_types", b"source_types", "style", b"style", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_range", b"age_range", "ethnicity", b"ethnicity", "gender", b"gender", "include_links", b"include_links", "include_thumbnails", b"include_thumbnails", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "project_id", b"project_id", "query", b"query", "source_types", b"source_types", "style", b"style", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

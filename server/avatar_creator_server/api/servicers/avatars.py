@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
+from functools import partial
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -26,6 +27,7 @@ from avatar_creator_server.contract import mapping
 from avatar_creator_server.contract.field_options import limits_of
 from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.images.picture import MAX_IMAGE_BYTES
+from avatar_creator_server.images.picture_links import PictureLinks
 from avatar_creator_server.images.spool import SpooledFile
 from avatar_creator_server.shared.paging import Page
 
@@ -44,9 +46,10 @@ _WRITABLE = (
 class AvatarService(pb_grpc.AvatarServiceServicer):
     """Avatars of the calling user."""
 
-    def __init__(self, avatars: Avatars, transfers: Transfers) -> None:
+    def __init__(self, avatars: Avatars, transfers: Transfers, links: PictureLinks) -> None:
         self._avatars = avatars
         self._transfers = transfers
+        self._links = links
 
     async def UploadAvatar(
         self, request_iterator: AsyncIterator[pb.UploadAvatarRequest], context: Context
@@ -70,7 +73,8 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
     async def GetAvatar(self, request: pb.GetAvatarRequest, context: Context) -> pb.GetAvatarResponse:
         validate(request)
         avatar = await self._avatars.get(privileged_caller(request), request.avatar_id)
-        return pb.GetAvatarResponse(avatar=mapping.avatar_to_proto(avatar))
+        links = self._links if request.include_links else None
+        return pb.GetAvatarResponse(avatar=mapping.avatar_to_proto(avatar, links))
 
     async def BatchGetAvatars(
         self, request: pb.BatchGetAvatarsRequest, context: Context
@@ -79,7 +83,7 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
         found = await self._avatars.batch_get(privileged_caller(request), list(request.avatar_ids))
         found_ids = {avatar.id for avatar in found}
         response = pb.BatchGetAvatarsResponse(
-            avatars=map(mapping.avatar_to_proto, found),
+            avatars=map(avatar_encoder(self._links if request.include_links else None), found),
             missing_avatar_ids=[
                 avatar_id for avatar_id in dict.fromkeys(request.avatar_ids) if avatar_id not in found_ids
             ],
@@ -110,7 +114,12 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        avatars, page = await encode_avatars(self._avatars, page, with_thumbnails=request.include_thumbnails)
+        avatars, page = await encode_avatars(
+            self._avatars,
+            page,
+            with_thumbnails=request.include_thumbnails,
+            links=self._links if request.include_links else None,
+        )
         return pb.ListAvatarsResponse(avatars=avatars, next_page_token=page.next_page_token)
 
     async def UpdateAvatar(
@@ -160,14 +169,20 @@ class AvatarService(pb_grpc.AvatarServiceServicer):
                     pace.count(len(chunk))
 
 
+def avatar_encoder(links: PictureLinks | None) -> Callable[[Avatar], avatar_pb2.Avatar]:
+    """Return the function that encodes an avatar, with the addresses of its pictures if there are `links`."""
+    return mapping.avatar_to_proto if links is None else partial(mapping.avatar_to_proto, links=links)
+
+
 async def encode_avatars(
-    avatars: Avatars, page: Page[Avatar], *, with_thumbnails: bool
+    avatars: Avatars, page: Page[Avatar], *, with_thumbnails: bool, links: PictureLinks | None
 ) -> tuple[list[avatar_pb2.Avatar], Page[Avatar]]:
     """Encode the avatars of a page, as many as fit into one answer; see `fit`."""
+    encode = avatar_encoder(links)
     if not with_thumbnails:
-        return fit(page, mapping.avatar_to_proto)
+        return fit(page, encode)
     # Chosen by their recorded sizes, so that the server reads only thumbnails that it sends.
-    messages, page = fit(page, mapping.avatar_to_proto, _thumbnail_bytes)
+    messages, page = fit(page, encode, _thumbnail_bytes)
     await _add_thumbnails(avatars, page.items, messages)
     return messages, page
 

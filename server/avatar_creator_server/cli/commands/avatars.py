@@ -64,9 +64,19 @@ def list_avatars(
 
 
 @client_command(commands, "show", example="avatars show 01a204d8-05a5-7495-bb1b-5f38ae8f7b43")
-def show(session: Session, avatar_id: AvatarId) -> None:
+def show(
+    session: Session,
+    avatar_id: AvatarId,
+    links: Annotated[
+        bool,
+        typer.Option("--links", help="Show addresses of its pictures that a browser opens, for an hour."),
+    ] = False,
+) -> None:
     """Show everything about an avatar."""
-    session.print_result(session.client.avatars.get(avatar_id), tables.avatar)
+    avatar = session.client.avatars.get(avatar_id, include_links=links)
+    if links and avatar.image_url is None:
+        session.note("the service serves no pictures over HTTP, so there are no links")
+    session.print_result(avatar, tables.avatar)
 
 
 @client_command(commands, "upload", example="avatars upload sarah.jpg --project 01a204d7-… --name Sarah")
