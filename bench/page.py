@@ -180,7 +180,9 @@ def _measure_all(gallery: Gallery, browser: Browser, pages: Sequence[str], loads
         path = path_of(page, project=gallery.project_id, avatar=gallery.avatar_id)
         for device in (COMPUTER, PHONE):
             print(f"{page} on a {device.name}", file=sys.stderr)
-            results.append(measure(browser, gallery.deployment.web_address, token, page, path, device, loads))
+            results.append(
+                measure(browser, f"http://{gallery.deployment.web_target}", token, page, path, device, loads)
+            )
     return results
 
 

@@ -33,7 +33,7 @@ def main(folder: Path, names: list[str]) -> None:
         for (width, height), scheme in product(_SIZES.items(), _SCHEMES):
             visitor = Visitor(
                 browser,
-                gallery.deployment.web_address,
+                f"http://{gallery.deployment.web_target}",
                 gallery.deployment.token(USER),
                 viewport={"width": width, "height": height},
                 color_scheme=scheme,

@@ -71,7 +71,7 @@ def visit(browser: Browser, site: Deployment, user: str, router: RouterFake) -> 
     visitors: list[Visitor] = []
 
     def opened(as_user: str = user, **options: Any) -> Visitor:
-        visitor = Visitor(browser, site.web_address, site.token(as_user), **options)
+        visitor = Visitor(browser, f"http://{site.web_target}", site.token(as_user), **options)
         visitors.append(visitor)
         return visitor
 
