@@ -7,7 +7,6 @@ import time
 from playwright.sync_api import Page, expect
 
 from avatar_creator import AvatarCreator
-from tests.browser.conftest import Visit
 from tests.browser.visitor import Visitor
 from tests.support.service import Deployment
 
