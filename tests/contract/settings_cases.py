@@ -294,6 +294,47 @@ CASES: dict[str, Case] = {
         {"PRICES_PER_MEGAPIXEL": '{"fal-ai-reference": 0.02, "replicate-reference": 0.03, "local": 0}'}
     ),
     "a price below zero": refused("PRICES_PER_MEGAPIXEL", '{"fal-ai": -1}', "greater than or equal to 0"),
+    # Sibling apps
+    "sibling apps": works(
+        "SIBLING_APPS",
+        '{"Poses": "https://poses.example.com/?a={avatar_id}", "Café": "http://localhost:3000/{avatar_id}"}',
+    ),
+    "sibling apps that are no JSON": refused("SIBLING_APPS", f"Poses=https://{CANARY}", "must be JSON, for"),
+    "sibling apps nested too deep": refused("SIBLING_APPS", "[" * 100_000, "must be JSON, for"),
+    "sibling apps without names": refused("SIBLING_APPS", f'["{CANARY}"]', "must be a JSON object of names"),
+    "a sibling app without an address": refused("SIBLING_APPS", '{"Poses": 1}', "must have a URL for Poses"),
+    "sibling apps of one name": refused(
+        *("SIBLING_APPS", '{"Poses": "https://a/{avatar_id}", "Poses": "https://b/{avatar_id}"}'),
+        "two apps of the same name",
+    ),
+    "a sibling app without a name": refused(
+        "SIBLING_APPS", '{" ": "https://a/{avatar_id}"}', "must have names"
+    ),
+    "too many sibling apps": refused(
+        "SIBLING_APPS",
+        "{" + ", ".join(f'"{number}": "https://a/{{avatar_id}}"' for number in range(21)) + "}",
+        "at most 20 apps",
+    ),
+    "a sibling app that runs in the page": refused(
+        "SIBLING_APPS",
+        '{"Poses": "javascript:alert(1)//{avatar_id}"}',
+        "URL for Poses that is not a full one",
+    ),
+    "a sibling app that cannot know the avatar": refused(
+        "SIBLING_APPS", f'{{"Poses": "https://poses.example.com/?key={CANARY}"}}', "lacks {avatar_id}"
+    ),
+    "a sibling app with another place": refused(
+        "SIBLING_APPS", '{"Poses": "https://a/{avatar_id}/{token}"}', "other braces than {avatar_id}"
+    ),
+    "a sibling app whose host is a place": refused(
+        "SIBLING_APPS", '{"Poses": "https://{avatar_id}.example.com/"}', "a host without braces"
+    ),
+    "a sibling app without encryption": refused(
+        "SIBLING_APPS", '{"Poses": "http://poses.example.com/{avatar_id}"}', "use https://"
+    ),
+    "a sibling app with a password": refused(
+        "SIBLING_APPS", f'{{"Poses": "https://sarah:{CANARY}@example.com/{{avatar_id}}"}}', "has a user name"
+    ),
     # Secrets
     "a short secret": refused("JWT_SECRET", "x" * 31, "at least 32 bytes"),
     "a public key as the secret": refused("JWT_SECRET", PEM, "is a key or certificate"),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from avatar_creator import AvatarCreator
-from avatar_creator_server.cli.output_paths import default_file_name
+from avatar_creator_server.images.file_names import default_file_name
 from tests import pictures
 from tests.support.command_line import CommandLine
 from tests.support.waiting import wait_until

@@ -167,11 +167,14 @@ class AvatarServer:
             DoorParts(
                 core,
                 WebCalls(handlers, self._backlog),
+                self._transfers,
                 is_ready=lambda: self._health.is_serving,
                 connections=connections,
                 shares_port=shares_port,
             )
         )
+        # Without a port of its own, a server may still know that of others.
+        core.picture_links.serve_at(settings.public_url(self._web.port if self._web else None))
 
     @property
     def port(self) -> int:

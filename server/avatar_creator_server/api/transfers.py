@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -45,10 +46,16 @@ class PaceLimits:
 class Pace:
     """The time limits of one running transfer: its least rate, its total time and its token."""
 
-    def __init__(self, limits: PaceLimits) -> None:
+    def __init__(self, limits: PaceLimits, token_seconds: float = math.inf) -> None:
+        """Begin.
+
+        Args:
+            limits: The limits.
+            token_seconds: Seconds until the token of the call expires; infinite without a token.
+        """
         self._limits = limits
         self._start = asyncio.get_running_loop().time()
-        self._token_end = self._start + token_seconds_left()
+        self._token_end = self._start + token_seconds
         self._transferred = 0
         self._total_end = self._start + limits.total_seconds
         self._lag_end = self._start + limits.stall_seconds
@@ -61,7 +68,7 @@ class Pace:
             UnauthenticatedError: The token has expired.
         """
         try:
-            async with asyncio.timeout_at(self._deadline()):
+            async with self.limit():
                 return await anext(requests, None)
         except TimeoutError as error:
             raise self._end() from error
@@ -72,10 +79,14 @@ class Pace:
         Raises what `receive` raises.
         """
         try:
-            async with asyncio.timeout_at(self._deadline()):
+            async with self.limit():
                 await send(context, response.SerializeToString())
         except TimeoutError as error:
             raise self._end() from error
+
+    def limit(self) -> asyncio.Timeout:
+        """Return a context that is cancelled when the next message has come too late."""
+        return asyncio.timeout_at(self._deadline())
 
     def count(self, transferred_bytes: int) -> None:
         """Count the payload of a message that was sent or received."""
@@ -155,7 +166,7 @@ class Transfers:
         await self._uploads.begin(user_id)
         file = self._spool.create(on_close=lambda: self._end_upload(user_id))
         try:
-            yield file, Pace(self._limits)
+            yield file, Pace(self._limits, token_seconds_left())
         finally:
             file.close()
 
@@ -169,6 +180,18 @@ class Transfers:
         # A call that was ended stays open until its reader has read what gRPC has already buffered: 256 KiB.
         # It leaves its turn to others, but counts against its user.
         when_call_ends(lambda: self._open_downloads.end(user_id))
+        async with self._downloads.turn(user_id):
+            yield Pace(self._limits, token_seconds_left())
+
+    @asynccontextmanager
+    async def linked_download(self, user_id: str) -> AsyncIterator[Pace]:
+        """Wait for a turn to send a picture to someone who has its link, and yield the pace to keep.
+
+        Args:
+            user_id: Owner of the picture, whose turns these are: only their own downloads wait for them.
+
+        Raises what `upload` raises, about downloads.
+        """
         async with self._downloads.turn(user_id):
             yield Pace(self._limits)
 

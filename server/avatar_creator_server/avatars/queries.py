@@ -11,7 +11,7 @@ from typing import Any
 
 from peewee import JOIN, PostgresqlDatabase, Select, Tuple, fn
 
-from avatar_creator_server.avatars.records import Avatar, AvatarFilter
+from avatar_creator_server.avatars.records import Avatar, AvatarFilter, Picture
 from avatar_creator_server.avatars.search import Search, SearchForm, in_query, in_scope
 from avatar_creator_server.database import models
 from avatar_creator_server.database.compiled_queries import (
@@ -66,6 +66,11 @@ class _ListForm:
 def read_avatar(caller: Caller, avatar_id: str) -> Avatar | None:
     """Read an avatar that the caller may see; None if there is none."""
     return _avatar(caller.sees_all).first(user_id=caller.user_id, avatar_id=avatar_id)
+
+
+def read_picture(avatar_id: str, *, thumbnail: bool) -> Picture | None:
+    """Read which file has a picture of an avatar, for someone who has its link; None if there is none."""
+    return _picture(thumbnail).first(avatar_id=avatar_id)
 
 
 def has_avatar(caller: Caller, avatar_id: str) -> bool:
@@ -197,6 +202,28 @@ def _parts(filters: AvatarFilter, cursor: Sequence[str] | None) -> list[tuple[_P
 @compiled
 def _avatar(sees_all: bool) -> CompiledQuery[Avatar]:
     return _query(_avatars(sees_all).where(models.Avatar.id == parameter("avatar_id")), by_key=True)
+
+
+@compiled
+def _picture(thumbnail: bool) -> CompiledQuery[Picture]:
+    avatar = models.Avatar
+    file = _THUMBNAIL if thumbnail else _IMAGE
+    column = avatar.thumbnail_file if thumbnail else avatar.image_file
+    query = (
+        avatar.select(avatar.user_id, avatar.name, *(getattr(file, name) for name in field_names(StoredFile)))
+        .join(file, on=(column == file.id))
+        .where(avatar.id == parameter("avatar_id"), in_no_deleted_project(avatar.project))
+    )
+
+    def reader(columns: Columns) -> Callable[[Row], Picture]:
+        return columns.reader(
+            Picture,
+            avatar,
+            avatar_name=columns.getter("name", avatar),
+            file=columns.reader(StoredFile, file),
+        )
+
+    return CompiledQuery(query, reader, by_key=True)
 
 
 @compiled

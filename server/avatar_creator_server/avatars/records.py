@@ -38,6 +38,16 @@ class Avatar:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """One of the pictures of an avatar, to send to someone who has its link."""
+
+    user_id: str
+    """Owner of the avatar."""
+    avatar_name: str
+    file: StoredFile
+
+
+@dataclass(frozen=True, slots=True)
 class AvatarFilter:
     """Filters and sort order of a list of avatars. An empty field does not filter."""
 

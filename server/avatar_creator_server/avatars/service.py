@@ -21,8 +21,9 @@ from avatar_creator_server.avatars.queries import (
     read_avatar,
     read_avatars,
     read_newest_avatars,
+    read_picture,
 )
-from avatar_creator_server.avatars.records import Avatar, AvatarFilter
+from avatar_creator_server.avatars.records import Avatar, AvatarFilter, Picture
 from avatar_creator_server.database import models
 from avatar_creator_server.database.compiled_queries import CompiledInsert, compiled, run_later
 from avatar_creator_server.database.connection import Database
@@ -407,6 +408,19 @@ class Avatars:
                 retry_after=_THUMBNAIL_RETRY_AFTER_SECONDS,
             )
         return file, self._files.read(file)
+
+    async def find_picture(self, avatar_id: str, *, thumbnail: bool) -> Picture | None:
+        """Return which file has a picture of an avatar of any user, for someone who has its link.
+
+        None if the avatar is gone, or has no thumbnail yet.
+        """
+        return await self._database.read(read_picture, avatar_id, thumbnail=thumbnail)
+
+    def read_file(
+        self, file: StoredFile, start: int = 0, end: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Read a file of a picture; see `Files.read`."""
+        return self._files.read(file, start, end)
 
     def _insert(
         self, caller: Caller, key: RequestKey, upload: Upload, file: StoredFile, avatar_id: str

@@ -23,6 +23,10 @@ _CANONICAL: dict[str, ContentType] = {
 them."""
 
 
+ACCEPTED_TYPES = tuple(dict.fromkeys(_CANONICAL.values()))
+"""The registered types of the pictures that the service accepts."""
+
+
 def canonical_type(declared: str) -> ContentType | None:
     """Return the registered type that a declared one means, or None if it is none that this service accepts.
 

@@ -8,9 +8,10 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import structlog
+from obstore import sign_async
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
@@ -28,6 +29,7 @@ from avatar_creator_server.settings.folders import create_folder, require_writab
 from avatar_creator_server.shared.background_jobs import delete_jobs, enqueue_jobs
 
 if TYPE_CHECKING:
+    from obstore import Attributes, GetOptions
     from obstore.store import ObjectStore, RetryConfig
 
 log = structlog.get_logger()
@@ -62,6 +64,8 @@ _REFUSALS = {
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"""
 _REFUSAL = re.compile("|".join(_REFUSALS))
 _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
+_CACHED = "private, immutable, max-age=7200"
+"""Rule for browsers that read a file by a signed address: its bytes never change."""
 _REMOVED_AT_ONCE = 16
 """Files that one job removes at the same time."""
 _RETRY_AFTER_SECONDS = 5.0
@@ -147,7 +151,13 @@ class Files:
         row = await self._database.write(self._insert_staged, file_id, user_id, key, picture)
         try:
             # Never in parts, or a killed process would leave an unfinished upload in a bucket.
-            await self.store.put_async(key, picture.data, mode="create", use_multipart=False)
+            await self.store.put_async(
+                key,
+                picture.data,
+                attributes=self._attributes(picture),
+                mode="create",
+                use_multipart=False,
+            )
         except (BaseError, OSError) as error:
             await self.discard([row.id])
             raise _storage_unavailable("the storage does not accept files right now", error) from error
@@ -161,23 +171,52 @@ class Files:
         except UnavailableError as error:
             log.warning("file_discard_failed", error=error.message)
 
-    async def read(self, file: StoredFile) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes of a file in chunks of at most `DOWNLOAD_CHUNK_BYTES`.
+    async def read(
+        self, file: StoredFile, start: int = 0, end: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes of a file, or some of them, in chunks of at most `DOWNLOAD_CHUNK_BYTES`.
+
+        Args:
+            file: The file, which has at least one byte.
+            start: Place of the first byte.
+            end: Place after the last byte; None for the end of the file.
 
         Raises:
             NotFoundError: The file is gone, for example because its avatar has just been deleted.
             UnavailableError: The storage does not return the file.
         """
         try:
-            result = await self.store.get_async(file.key)
+            options: GetOptions = {}
+            if start or end is not None:
+                options["range"] = (start, file.size_bytes if end is None else end)
+            result = await self.store.get_async(file.key, options=options)
             async for chunk in result.stream(min_chunk_size=DOWNLOAD_CHUNK_BYTES):
                 whole = memoryview(chunk)
-                for start in range(0, len(whole), DOWNLOAD_CHUNK_BYTES):
-                    yield bytes(whole[start : start + DOWNLOAD_CHUNK_BYTES])
+                for place in range(0, len(whole), DOWNLOAD_CHUNK_BYTES):
+                    yield bytes(whole[place : place + DOWNLOAD_CHUNK_BYTES])
         except FileNotFoundError as error:
             raise NotFoundError("image", file.id) from error
         except (BaseError, OSError) as error:
             raise _storage_unavailable("the storage does not return this file right now", error) from error
+
+    async def signed_url(self, file: StoredFile, method: Literal["GET", "HEAD"], *, seconds: int) -> str:
+        """Return an address of the storage itself at which everyone can read a file; empty for a folder.
+
+        Args:
+            file: The file.
+            method: The only method that the address accepts.
+            seconds: Time for which the address works.
+
+        Raises:
+            UnavailableError: The storage's credentials cannot be read right now.
+        """
+        store = self.store
+        if not isinstance(store, S3Store):
+            return ""
+        try:
+            return await sign_async(store, method, file.key, timedelta(seconds=seconds))
+        except (BaseError, OSError) as error:
+            raise _storage_unavailable("the storage does not sign addresses right now", error) from error
 
     async def read_whole(self, file: StoredFile) -> bytes:
         """Return all bytes of a file.
@@ -259,6 +298,12 @@ class Files:
     def store(self) -> ObjectStore:
         """The storage itself; the first use creates the folder of a local one."""
         return self._open_store()
+
+    def _attributes(self, picture: Picture) -> Attributes | None:
+        """Return the headers with which a bucket itself sends a picture. A folder stores none."""
+        if self.local_folder is not None:
+            return None
+        return {"Content-Type": picture.content_type, "Cache-Control": _CACHED}
 
     @property
     def local_folder(self) -> Path | None:

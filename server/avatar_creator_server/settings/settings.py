@@ -41,6 +41,7 @@ from avatar_creator_server.settings.database_urls import (
 from avatar_creator_server.settings.errors import SettingsError
 from avatar_creator_server.settings.host_lists import HostList
 from avatar_creator_server.settings.redis_urls import DEFAULT_PORT, make_redis_url, parse_redis_url
+from avatar_creator_server.settings.sibling_apps import SiblingApp, parse_sibling_apps
 from avatar_creator_server.settings.signing_secret import generate_secret, parse_secret, stored_secret
 from avatar_creator_server.settings.storage_urls import parse_storage_url
 from avatar_creator_server.settings.tls_files import require_key_pair
@@ -75,7 +76,7 @@ _MIN_OBJECT_SECONDS = 7_200
 _MAX_OBJECT_SECONDS = 365 * _SECONDS_PER_DAY
 _MAX_LIMIT = 1_000_000_000
 _MAX_PRICE = 1_000
-_MULTILINE = frozenset({"prices_per_megapixel", "jwt_secret"})
+_MULTILINE = frozenset({"prices_per_megapixel", "sibling_apps", "jwt_secret"})
 """Settings with their own rules for blanks and line breaks."""
 _RESERVED_CLAIMS = ("exp", "iat", "nbf", "iss", "aud", "app_id", "role")
 _INJECTED_PORT = re.compile(r"(?:tcp|udp|sctp)://.+:([0-9]{1,5})")
@@ -177,6 +178,10 @@ class Settings(BaseSettings):
     """Origins of web apps that may call the web port and show the page in a frame, separated by commas."""
     web_behind_proxy: bool = False
     """True if only a proxy reaches the web port, and the proxy has the certificate."""
+    sibling_apps: Annotated[tuple[SiblingApp, ...], NoDecode, PlainValidator(parse_sibling_apps)] = Field(
+        default="", validate_default=True
+    )
+    """Apps to which the page hands avatars: a JSON object of names and URLs with `{avatar_id}`."""
     data_path: _FilePath = Path("avatar-creator-data")
     """Folder for the embedded service's SQLite database and generated secret."""
     upload_path: _FilePath = Path("uploads")

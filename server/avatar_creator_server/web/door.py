@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import structlog
 
+from avatar_creator_server.api.transfers import Transfers
 from avatar_creator_server.core import Core
+from avatar_creator_server.images.picture_links import PICTURES_PATH
 from avatar_creator_server.operations.listening import (
     listening_sockets,
     require_own_address,
@@ -22,6 +24,9 @@ from avatar_creator_server.web.application import Application, Routes
 from avatar_creator_server.web.listener import Limits, Listener
 from avatar_creator_server.web.messages import AsgiApplication, Request, Response, text
 from avatar_creator_server.web.origins import WebOrigins, security_headers
+from avatar_creator_server.web.page_facts import PAGE_FACTS_PATH, PageFacts
+from avatar_creator_server.web.page_files import PageFiles
+from avatar_creator_server.web.pictures import Pictures
 
 log = structlog.get_logger()
 
@@ -33,6 +38,8 @@ class DoorParts:
     core: Core
     calls: AsgiApplication
     """Answers the calls of the API."""
+    transfers: Transfers
+    """The uploads and downloads of the server. Pictures that are sent here count among them."""
     is_ready: Callable[[], bool]
     """Whether the server accepts calls, and can answer them."""
     connections: int
@@ -47,6 +54,7 @@ class WebDoor:
     def __init__(self, parts: DoorParts, sockets: Sequence[socket.socket]) -> None:
         self._core = parts.core
         self._is_ready = parts.is_ready
+        self._pictures = Pictures(parts.core, parts.transfers)
         settings = parts.core.settings
         self._port = int(sockets[0].getsockname()[1])
         self._listener = Listener(
@@ -100,7 +108,13 @@ class WebDoor:
     def _routes(self) -> Routes:
         """Return the handlers; `application.py` says how to add one."""
         return Routes(
-            exact={ALIVE_PATH: self._answer_alive, "/readyz": self._answer_ready},
+            exact={
+                ALIVE_PATH: self._answer_alive,
+                "/readyz": self._answer_ready,
+                PAGE_FACTS_PATH: PageFacts(self._core.settings).answer,
+            },
+            prefixes={PICTURES_PATH: self._pictures.answer},
+            fallback=PageFiles().answer,
         )
 
     async def _answer_alive(self, _request: Request) -> Response:

@@ -15,9 +15,10 @@ from avatar_creator_server.cli import tables
 from avatar_creator_server.cli.errors import CommandError
 from avatar_creator_server.cli.format import dimensions, printable
 from avatar_creator_server.cli.options import ExpectedRevision, Force, Limit, User, Yes
-from avatar_creator_server.cli.output_paths import default_file_name, require_new_file
+from avatar_creator_server.cli.output_paths import require_new_file
 from avatar_creator_server.cli.person_options import PersonOptions, person_paths
 from avatar_creator_server.cli.session import LARGEST_PAGE, Session, client_command
+from avatar_creator_server.images.file_names import default_file_name
 
 commands = typer.Typer(
     help="List, show, change and delete your avatars, upload and download their pictures.",
