@@ -194,7 +194,6 @@ def test_the_signature_of_one_picture_opens_no_other(
         f"/pictures/{own}/original?{query}&user={other.id}",
         f"/pictures/{own}/original?{query}&{query}",
         f"/pictures/{own}/../{other.id}/original?{query}",
-        f"/pictures/{own}%2Foriginal?{query}",
         f"/pictures/{own}/original/?{query}",
     ):
         assert request(address, changed).status == 403, changed
