@@ -15,7 +15,7 @@ PGBOUNCER := build/pgbouncer/program
 # The tests' browser. The file has its path.
 CHROMIUM := build/chromium/program
 
-.PHONY: help node typescript demo test test-quick pgbouncer chromium faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench bench-check plans screenshots docs wheels clean
+.PHONY: help node typescript web demo test test-quick pgbouncer chromium faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench bench-check plans screenshots docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -53,6 +53,9 @@ chromium: $(CHROMIUM) ## Find Chromium for the tests: the installed one, Debian'
 node: .venv-node/.installed ## Install Node and npm, which come as a Python package, into .venv-node
 
 typescript: clients/typescript/dist/.built ## Build the TypeScript client into clients/typescript/dist
+
+web: web/node_modules/.installed clients/typescript/dist/.built ## Check the page, and build it into the service's package
+	cd web && $(NPM) run --silent check && $(NPM) run --silent build
 
 check: .venv/.development build/protos/.generated build/typescript/.generated clients/typescript/dist/.built ## Check everything about the code except its behavior
 	$(BIN)/ruff format --check .
@@ -127,7 +130,7 @@ wheels: .venv/.service ## Build both wheels into dist/
 
 clean: ## Remove everything that make made
 	rm -rf .venv .venv-protos .venv-client-floor .venv-gpu .venv-docs .venv-node build dist avatar-creator-demo \
-		clients/typescript/dist clients/typescript/node_modules \
+		clients/typescript/dist clients/typescript/node_modules web/node_modules \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 .venv/bin/python:
@@ -178,6 +181,10 @@ clients/typescript/node_modules/.installed: clients/typescript/package.json clie
 
 clients/typescript/dist/.built: $(wildcard clients/typescript/src/*.ts clients/typescript/gen/*/*/*) clients/typescript/tsconfig.json clients/typescript/node_modules/.installed
 	cd clients/typescript && rm -rf dist && $(NPM) run --silent build
+	touch $@
+
+web/node_modules/.installed: web/package.json web/package-lock.json .venv-node/.installed
+	cd web && $(NPM) ci --silent
 	touch $@
 
 build/typescript/.generated: buf.gen.typescript.yaml $(CONTRACT) clients/typescript/node_modules/.installed .venv/.development

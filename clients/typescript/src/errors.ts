@@ -140,4 +140,4 @@ function isLostConnection(error: ConnectError): boolean {
   );
 }
 
-const TRUNCATED = /^(missing EndStreamResponse|missing trailer|premature end|protocol error: .*(premature|incomplete|missing))/;
+const TRUNCATED = /^(protocol error: )?(missing EndStreamResponse|missing trailer|incomplete envelope|premature )/;

@@ -177,6 +177,25 @@ export declare type Avatar = Message<"avatar_creator.v1.Avatar"> & {
    * @generated from field: int64 revision = 22;
    */
   revision: bigint;
+
+  /**
+   * Signed address of the full-size picture, for browsers and others that have no token. Set only if the request had
+   * `include_links`, and if the operator serves pictures over HTTP.
+   *
+   * Everyone who has the address can read the picture, for one to two hours. The address stays the same for an hour, so
+   * that browsers cache the picture. With `&download` added, browsers save the picture instead of showing it. Read the
+   * avatar again for a new address.
+   *
+   * @generated from field: string image_url = 23;
+   */
+  imageUrl: string;
+
+  /**
+   * Signed address of the thumbnail; see `image_url`. Empty while `thumbnail_pending`.
+   *
+   * @generated from field: string thumbnail_url = 24;
+   */
+  thumbnailUrl: string;
 };
 
 /**

@@ -5,6 +5,7 @@
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Avatar } from "./avatar_pb.js";
 
 /**
  * Describes the file avatar_creator/v1/avatar_project.proto.
@@ -81,6 +82,14 @@ export declare type AvatarProject = Message<"avatar_creator.v1.AvatarProject"> &
    * @generated from field: int64 revision = 9;
    */
   revision: bigint;
+
+  /**
+   * Newest avatars in the project, at most four, newest first, to show as its cover. Set only if the request had
+   * `include_newest_avatars`.
+   *
+   * @generated from field: repeated avatar_creator.v1.Avatar newest_avatars = 10;
+   */
+  newestAvatars: Avatar[];
 };
 
 /**

@@ -3,6 +3,7 @@
 /* eslint-disable */
 
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_avatar_creator_v1_avatar } from "./avatar_pb.js";
 import { file_avatar_creator_v1_options } from "./options_pb.js";
 import { file_google_api_field_behavior } from "../../google/api/field_behavior_pb.js";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -11,7 +12,7 @@ import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
  * Describes the file avatar_creator/v1/avatar_project.proto.
  */
 export const file_avatar_creator_v1_avatar_project = /*@__PURE__*/
-  fileDesc("CiZhdmF0YXJfY3JlYXRvci92MS9hdmF0YXJfcHJvamVjdC5wcm90bxIRYXZhdGFyX2NyZWF0b3IudjEiyQIKDUF2YXRhclByb2plY3QSFgoCaWQYASABKAlCCuJBAQiKtRgCCGQSGwoHdXNlcl9pZBgCIAEoCUIK4kEBA4q1GAIgAhIYCgRuYW1lGAMgASgJQgriQQECirUYAgh4EiIKC2Rlc2NyaXB0aW9uGAQgASgJQg3iQQEBirUYBQjQDxABEhoKDGF2YXRhcl9jb3VudBgFIAEoBUIE4kEBAxIjCg9jb3Zlcl9hdmF0YXJfaWQYBiABKAlCCuJBAQOKtRgCCGQSNQoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIWCghyZXZpc2lvbhgJIAEoA0IE4kEBA2IGcHJvdG8z", [file_avatar_creator_v1_options, file_google_api_field_behavior, file_google_protobuf_timestamp]);
+  fileDesc("CiZhdmF0YXJfY3JlYXRvci92MS9hdmF0YXJfcHJvamVjdC5wcm90bxIRYXZhdGFyX2NyZWF0b3IudjEiiAMKDUF2YXRhclByb2plY3QSFgoCaWQYASABKAlCCuJBAQiKtRgCCGQSGwoHdXNlcl9pZBgCIAEoCUIK4kEBA4q1GAIgAhIYCgRuYW1lGAMgASgJQgriQQECirUYAgh4EiIKC2Rlc2NyaXB0aW9uGAQgASgJQg3iQQEBirUYBQjQDxABEhoKDGF2YXRhcl9jb3VudBgFIAEoBUIE4kEBAxIjCg9jb3Zlcl9hdmF0YXJfaWQYBiABKAlCCuJBAQOKtRgCCGQSNQoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgTiQQEDEjUKC3VwZGF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIE4kEBAxIWCghyZXZpc2lvbhgJIAEoA0IE4kEBAxI9Cg5uZXdlc3RfYXZhdGFycxgKIAMoCzIZLmF2YXRhcl9jcmVhdG9yLnYxLkF2YXRhckIK4kEBA4q1GAJABGIGcHJvdG8z", [file_avatar_creator_v1_avatar, file_avatar_creator_v1_options, file_google_api_field_behavior, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message avatar_creator.v1.AvatarProject.

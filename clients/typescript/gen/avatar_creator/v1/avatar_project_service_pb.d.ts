@@ -91,6 +91,13 @@ export declare type GetProjectRequest = Message<"avatar_creator.v1.GetProjectReq
    * @generated from field: bool include_avatars = 2;
    */
   includeAvatars: boolean;
+
+  /**
+   * Whether to fill `Avatar.image_url` and `Avatar.thumbnail_url` of these avatars.
+   *
+   * @generated from field: bool include_links = 3;
+   */
+  includeLinks: boolean;
 };
 
 /**
@@ -173,6 +180,20 @@ export declare type ListProjectsRequest = Message<"avatar_creator.v1.ListProject
    * @generated from field: string user_id = 3;
    */
   userId: string;
+
+  /**
+   * Whether to fill `AvatarProject.newest_avatars`, so that an app can show a grid of projects after one call.
+   *
+   * @generated from field: bool include_newest_avatars = 4;
+   */
+  includeNewestAvatars: boolean;
+
+  /**
+   * Whether to fill `Avatar.image_url` and `Avatar.thumbnail_url` of these avatars.
+   *
+   * @generated from field: bool include_links = 5;
+   */
+  includeLinks: boolean;
 };
 
 /**

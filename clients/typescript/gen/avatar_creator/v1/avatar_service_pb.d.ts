@@ -150,6 +150,13 @@ export declare type GetAvatarRequest = Message<"avatar_creator.v1.GetAvatarReque
    * @generated from field: string avatar_id = 1;
    */
   avatarId: string;
+
+  /**
+   * Whether to fill `Avatar.image_url` and `Avatar.thumbnail_url`.
+   *
+   * @generated from field: bool include_links = 2;
+   */
+  includeLinks: boolean;
 };
 
 /**
@@ -198,6 +205,13 @@ export declare type BatchGetAvatarsRequest = Message<"avatar_creator.v1.BatchGet
    * @generated from field: bool include_thumbnails = 2;
    */
   includeThumbnails: boolean;
+
+  /**
+   * Whether to fill `Avatar.image_url` and `Avatar.thumbnail_url`.
+   *
+   * @generated from field: bool include_links = 3;
+   */
+  includeLinks: boolean;
 };
 
 /**
@@ -337,6 +351,14 @@ export declare type ListAvatarsRequest = Message<"avatar_creator.v1.ListAvatarsR
    * @generated from field: string user_id = 12;
    */
   userId: string;
+
+  /**
+   * Whether to fill `Avatar.image_url` and `Avatar.thumbnail_url`: a page of links is much smaller than a page of
+   * thumbnails, and browsers cache what they point to.
+   *
+   * @generated from field: bool include_links = 13;
+   */
+  includeLinks: boolean;
 };
 
 /**

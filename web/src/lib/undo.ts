@@ -1,0 +1,42 @@
+import { words } from "./language.svelte.js";
+import { toasts } from "./toasts.svelte.js";
+
+const t = words({ en: { undo: "Undo" }, id: { undo: "Urungkan" } });
+
+/** Milliseconds in which a deletion can be undone. */
+const patience = 7000;
+
+const waiting = new Set<() => void>();
+
+// A tab that goes away takes its timers along: what the user has already seen as done must be done.
+addEventListener("pagehide", () => {
+  for (const commit of [...waiting]) commit();
+});
+
+/**
+ * Do something that the service cannot take back, but only after the user had time to undo it.
+ *
+ * The caller shows the result at once and takes it back in `undone`. `commit` runs when the toast has gone, or when the
+ * tab closes.
+ */
+export function delayed(text: string, commit: () => void, undone: () => void): void {
+  const now = (): void => {
+    clearTimeout(timer);
+    waiting.delete(now);
+    toasts.hide(toast);
+    commit();
+  };
+  const timer = setTimeout(now, patience);
+  waiting.add(now);
+  const toast = toasts.show(text, {
+    stays: patience,
+    action: {
+      label: t.undo,
+      run: () => {
+        clearTimeout(timer);
+        waiting.delete(now);
+        undone();
+      },
+    },
+  });
+}
