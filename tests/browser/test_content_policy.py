@@ -48,13 +48,15 @@ def test_the_browser_blocks_what_an_attacker_would_inject(visitor: Visitor, atte
     visitor.expect_problems("Content Security Policy", "csp", "evil.example")
     page = visitor.open("/")
     page.evaluate(
-        """window.blocked = new Promise((resolve) => addEventListener("securitypolicyviolation",
-            (event) => resolve(event.effectiveDirective), {once: true}))"""
+        """() => {
+            window.blocked = [];
+            addEventListener("securitypolicyviolation", (event) => blocked.push(event.effectiveDirective));
+        }"""
     )
 
     page.evaluate(f"() => {{ {attempt} }}")
 
-    assert page.evaluate("blocked")
+    page.wait_for_function("blocked.length > 0")
     assert page.evaluate("window.attacked") is None
 
 
