@@ -333,6 +333,29 @@ def test_a_project_opens_with_its_newest_avatars_and_a_token_for_the_others(call
     assert (len(unopened.avatars), unopened.next_page_token) == (0, "")
 
 
+def test_a_grid_of_projects_has_the_four_newest_avatars_of_each(calls: Calls) -> None:
+    projects = [calls.create_project().id for _ in range(3)]
+    many, few, _ = projects
+    ids = {
+        project: [calls.upload(project, PICTURE).id for _ in range(count)]
+        for project, count in ((many, 6), (few, 2))
+    }
+    calls.avatars.DeleteAvatar(avatars_pb.DeleteAvatarRequest(avatar_id=ids[many].pop()))
+
+    def shown(**request: Any) -> dict[str, list[str]]:
+        listed = calls.projects.ListProjects(projects_pb.ListProjectsRequest(**request))
+        return {project.id: [avatar.id for avatar in project.newest_avatars] for project in listed.projects}
+
+    grid = shown(include_newest_avatars=True)
+    assert grid[many] == sorted(ids[many], reverse=True)[:4]
+    assert grid[few] == sorted(ids[few], reverse=True)
+    assert [avatars for project, avatars in grid.items() if project not in (many, few)] == [[]]
+    assert set(grid) == set(projects)
+    assert shown() == {project: [] for project in projects}
+    # Read by their ids, so each page has its own.
+    assert shown(include_newest_avatars=True, page_size=1) == {projects[2]: []}
+
+
 def test_a_project_without_avatars_has_no_token(calls: Calls) -> None:
     request = projects_pb.GetProjectRequest(project_id=calls.create_project().id, include_avatars=True)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import grpc
+import httpx
 import psutil
 import pytest
 from PIL import Image
@@ -25,6 +28,7 @@ from avatar_creator.v1.avatar_service_pb2 import (
 from avatar_creator.v1.avatar_service_pb2_grpc import AvatarServiceStub
 from tests import pictures
 from tests.contract.calls import Calls, Refusal, refusal, refusal_of
+from tests.support.presence import present
 from tests.support.service import Deployment
 from tests.support.threads import Threads
 from tests.support.waiting import wait_until
@@ -384,3 +388,78 @@ def test_a_cancelled_download_leaves_nothing_open(person: Person, reader: Reader
     stream.cancel()
 
     wait_until(lambda: stored_files_open(person.service) == 0)
+
+
+# Pictures by their links
+
+
+class Browser:
+    """A browser that reads nothing more than it must, with a small window."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        host, _, port = parts.netloc.rpartition(":")
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.settimeout(10.0)
+        self._socket.connect((host, int(port)))
+        head = f"GET {parts.path}?{parts.query} HTTP/1.1\r\nhost: {parts.netloc}\r\n\r\n"
+        self._socket.sendall(head.encode())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._socket.close()
+
+    def status(self) -> str:
+        """Read the beginning of the answer, and return its status."""
+        return self._socket.recv(12).decode().rpartition(" ")[2]
+
+    def read_all(self) -> int:
+        """Read the rest of the answer, and return its number of bytes."""
+        received = 0
+        with suppress(ConnectionResetError):
+            while data := self._socket.recv(65_536):
+                received += len(data)
+        return received
+
+
+@pytest.fixture
+def link(person: Person, large_avatar: str) -> str:
+    """The link to the large picture."""
+    with person.service.client(person.user) as client:
+        return present(client.avatars.get(large_avatar, include_links=True).image_url)
+
+
+def test_a_picture_that_no_browser_reads_is_ended(person: Person, link: str) -> None:
+    with Browser(link) as browser:
+        assert browser.status() == "200"
+        wait_until(lambda: stored_files_open(person.service) == 1)
+
+        wait_until(lambda: stored_files_open(person.service) == 0, STALL_SECONDS + 5)
+
+        # The connection is closed before the end that the headers promise.
+        assert browser.read_all() < 5_000_000
+    assert not person.service.servers[0].events("web_request_failed")
+
+
+def test_a_browser_that_leaves_leaves_nothing_open(person: Person, link: str) -> None:
+    with Browser(link) as browser:
+        assert browser.status() == "200"
+        wait_until(lambda: stored_files_open(person.service) == 1)
+
+    wait_until(lambda: stored_files_open(person.service) == 0)
+
+
+def test_readers_of_links_take_the_turns_of_the_owner_alone(person: Person, other: Person, link: str) -> None:
+    avatar = other.upload(other.metadata(), chunk(pictures.png())).avatar
+    with ExitStack() as readers:
+        for _ in range(AT_ONCE_PER_USER):
+            assert readers.enter_context(Browser(link)).status() == "200"
+        refused = httpx.get(link, trust_env=False)
+        assert other.calls.download(avatar.id)[1]
+
+    assert refused.status_code == 503
+    assert int(refused.headers["retry-after"]) >= 1
+    assert refused.headers["cache-control"] == "no-store"

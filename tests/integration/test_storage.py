@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
 
 import grpc
+import httpx
 import pytest
 
 from avatar_creator import ImageVariant, NotFoundError
@@ -53,6 +55,41 @@ def test_pictures_in_a_bucket_are_downloaded_and_removed(
 
         wait_until(lambda: not object_storage.keys(), message="objects remain")
         wait_until(lambda: not distributed.rows("files"))
+
+
+def test_a_link_to_a_picture_in_a_bucket_leads_to_the_bucket(
+    distributed: Deployment, object_storage: ObjectStorage, user: str
+) -> None:
+    distributed.settings.update(object_storage.settings("production"))
+    distributed.start()
+    with distributed.client(user) as client, httpx.Client(trust_env=False, timeout=10.0) as browser:
+        project = client.projects.create("Bucket")
+        uploaded = client.avatars.upload(project.id, SKETCH, name="Sarah")
+        data = client.avatars.download(uploaded)
+        url = present(client.avatars.get(uploaded, include_links=True).image_url)
+
+        for method in ("GET", "HEAD"):
+            led = browser.request(method, url, headers={"range": "bytes=0-9"})
+            assert (led.status_code, led.content) == (302, b"")
+            assert led.headers["location"].startswith(f"{object_storage.endpoint}/{object_storage.bucket}/")
+            # The browser asks here again when the link has ended, and no later than the bucket's own address.
+            age = int(led.headers["cache-control"].removeprefix("private, immutable, max-age="))
+            assert 0 < age < int(parse_qs(urlsplit(led.headers["location"]).query)["X-Amz-Expires"][0])
+            answer = browser.request(method, led.headers["location"])
+            assert (answer.status_code, answer.content) == (200, data if method == "GET" else b"")
+            assert answer.headers["content-type"] == "image/png"
+            assert answer.headers["cache-control"] == "private, immutable, max-age=7200"
+        part = browser.get(url, headers={"range": "bytes=0-9"}, follow_redirects=True)
+        assert (part.status_code, part.content) == (206, data[:10])
+
+        # A bucket gives a file no name, so a download comes from the service.
+        saved = browser.get(f"{url}&download")
+        assert (saved.status_code, saved.content) == (200, data)
+        assert 'attachment; filename="Sarah.png"' in saved.headers["content-disposition"]
+
+        assert browser.get(url.replace("signature=", "signature=x")).status_code == 403
+        client.avatars.delete(uploaded)
+        assert browser.get(url).status_code == 404
 
 
 def test_an_upload_is_refused_in_time_while_the_bucket_is_unavailable(

@@ -10,7 +10,7 @@ import {
 } from "@bufbuild/protobuf";
 import type { ContextValues, StreamResponse, Transport, UnaryResponse } from "@connectrpc/connect";
 import type { Connection } from "./connection.js";
-import { errorOf } from "./errors.js";
+import { callErrorOf } from "./errors.js";
 import { deadlineMsOf, isRetryable, isTransfer } from "./facts.js";
 import { newRequestId } from "./request-id.js";
 import { CallRetries, sleep } from "./retries.js";
@@ -73,9 +73,9 @@ export function withRetries(connection: Connection): Transport {
       try {
         const merging = merged(header, authorized(await connection.authorization()));
         const response = await transport.stream(method, signal, ms, merging, input, contextValues);
-        return { ...response, message: withTypedErrors(response.message) } as StreamResponse<I, O>;
+        return { ...response, message: withTypedErrors(response.message, signal) } as StreamResponse<I, O>;
       } catch (thrown) {
-        throw errorOf(thrown);
+        throw callErrorOf(thrown, signal);
       }
     },
   };
@@ -101,10 +101,12 @@ export async function attempts<T>(
       retries.sendingWith(authorization);
       return await attempt({ header: authorized(authorization), timeoutMs: retries.remainingMs });
     } catch (thrown) {
-      const error = errorOf(thrown);
+      const error = callErrorOf(thrown, options.signal);
       const delay = options.signal?.aborted ? undefined : retries.delayAfter(error, authorization);
       if (delay === undefined) throw error;
-      await sleep(delay, options.signal).catch((reason: unknown) => Promise.reject(errorOf(reason)));
+      await sleep(delay, options.signal).catch((reason: unknown) => {
+        throw callErrorOf(reason, options.signal);
+      });
     }
   }
 }
@@ -133,10 +135,10 @@ function merged(header: HeadersInit | undefined, authorization: Headers): Header
   return headers;
 }
 
-async function* withTypedErrors<T>(messages: AsyncIterable<T>): AsyncGenerator<T> {
+async function* withTypedErrors<T>(messages: AsyncIterable<T>, signal: AbortSignal | undefined): AsyncGenerator<T> {
   try {
     yield* messages;
   } catch (thrown) {
-    throw errorOf(thrown);
+    throw callErrorOf(thrown, signal);
   }
 }

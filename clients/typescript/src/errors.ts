@@ -130,6 +130,22 @@ export function isAborted(thrown: unknown): boolean {
   );
 }
 
+/** Return the typed error of a failed call, to which the caller gave this signal. */
+export function callErrorOf(thrown: unknown, signal: AbortSignal | undefined): AvatarCreatorError {
+  const error = errorOf(thrown);
+  const { cause } = error;
+  if (signal?.aborted) {
+    return error.code === Code.Canceled
+      ? error
+      : new AvatarCreatorError("the call was aborted", Code.Canceled, { cause: signal.reason });
+  }
+  // The transport of Node reports a lost connection as CANCELED, which only the caller or the service may be.
+  const isFromService = cause instanceof ConnectError && cause.isWireError;
+  return error.code === Code.Canceled && !isFromService
+    ? new AvatarCreatorError(LOST, Code.Unavailable, { cause })
+    : error;
+}
+
 const LOST = "the service cannot be reached, or the connection to it was lost";
 
 /** `fetch` reports a lost connection as a TypeError, and a body that ends too early has no last envelope. */

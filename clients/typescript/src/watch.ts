@@ -7,7 +7,7 @@ import { GenerationState, type Generation } from "../gen/avatar_creator/v1/gener
 import { GenerationService, type WatchGenerationsRequestSchema } from "../gen/avatar_creator/v1/generation_service_pb.js";
 import { authorized } from "./calls.js";
 import type { Connection, ReconnectEvent } from "./connection.js";
-import { AvatarCreatorError, errorOf, type Resource } from "./errors.js";
+import { AvatarCreatorError, callErrorOf, type Resource } from "./errors.js";
 import { Reconnects, sleep } from "./retries.js";
 
 /** Revisions that the caller has seen, by the id of the generation. */
@@ -120,7 +120,7 @@ async function* statesOf(
         Code.Unavailable,
       );
     } catch (thrown) {
-      error = signal.aborted ? aborted(signal) : errorOf(thrown);
+      error = callErrorOf(thrown, signal);
     } finally {
       call.abort();
     }
@@ -128,8 +128,8 @@ async function* statesOf(
     onReconnect?.({ attempt: reconnects.failures, error, delayMs });
     try {
       await sleep(delayMs, signal);
-    } catch {
-      throw aborted(signal);
+    } catch (reason) {
+      throw callErrorOf(reason, signal);
     }
   }
 }
@@ -281,10 +281,6 @@ export function hasEnded(generation: Generation): boolean {
 
 function isLater(one: Timestamp, other: Timestamp): boolean {
   return one.seconds === other.seconds ? one.nanos > other.nanos : one.seconds > other.seconds;
-}
-
-function aborted(signal: AbortSignal): AvatarCreatorError {
-  return new AvatarCreatorError("the watch was aborted", Code.Canceled, { cause: signal.reason });
 }
 
 async function* only<T>(value: T): AsyncGenerator<T> {

@@ -9,7 +9,11 @@ from typing import Any, TypeAlias
 from grpc.aio import BaseError, ServicerContext
 
 Context: TypeAlias = ServicerContext[Any, Any]
-"""The gRPC context of a call, with any types of messages."""
+"""The gRPC context of a call, with any types of messages.
+
+The web port has a context of its own (`web/calls.py`) with the methods that the service uses: `read`,
+`write`, `abort`, `code`, `invocation_metadata`, `time_remaining` and `peer`.
+"""
 
 
 async def send(context: Context, response: bytes) -> None:

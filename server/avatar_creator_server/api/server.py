@@ -59,10 +59,10 @@ from avatar_creator_server.operations.server_process import ServerProcess
 from avatar_creator_server.operations.start_up import SERVER_CHECKS, StartUp, StartUpCheck, require_all
 from avatar_creator_server.settings import Settings, SettingsError, system_reason
 from avatar_creator_server.shared.memory import MemoryReturn, collect_less_often
-from avatar_creator_server.web.calls import WebCalls
 from avatar_creator_server.web.door import DoorParts, WebDoor
 
 if TYPE_CHECKING:
+    from avatar_creator_server.web.calls import WebCalls
     from avatar_creator_tasks.worker import Worker
 
 log = structlog.get_logger()
@@ -166,7 +166,7 @@ class AvatarServer:
         self._web = WebDoor.open(
             DoorParts(
                 core,
-                WebCalls(handlers, self._backlog),
+                lambda: self._load_web_calls(handlers),
                 self._transfers,
                 is_ready=lambda: self._health.is_serving,
                 connections=connections,
@@ -238,6 +238,17 @@ class AvatarServer:
             ReflectionService((*SERVICE_NAMES, health_name, *REFLECTION_NAMES)).add_to_server(server)
         handlers.require_all()
         return handlers
+
+    def _load_web_calls(self, handlers: Handlers) -> WebCalls:
+        # Its libraries are not part of the memory of a server that no browser calls.
+        from avatar_creator_server.web.calls import WebCalls
+
+        return WebCalls(
+            handlers.methods,
+            self._backlog,
+            max_request_bytes=MAX_REQUEST_BYTES,
+            behind_proxy=self._core.settings.web_behind_proxy,
+        )
 
     def _listen(self, settings: Settings) -> int:
         address = settings.listen_address

@@ -35,7 +35,8 @@ log = structlog.get_logger()
 DOMAIN = "avatar-creator"
 """The `domain` of every `ErrorInfo`."""
 
-_DETAILS_KEY = "grpc-status-details-bin"
+DETAILS_KEY = "grpc-status-details-bin"
+"""Key of the metadata with the details of a status."""
 
 _MAX_ERROR_BYTES = 7_500
 """Maximum size of message and details on the wire. Clients refuse more than 8 KiB of headers, at random."""
@@ -86,7 +87,7 @@ def status_of_defect(method: str) -> Status:
 async def abort(context: Context, status: Status) -> NoReturn:
     """End the call with this status."""
     try:
-        await context.abort(status.code, status.message, ((_DETAILS_KEY, status.packed_details),))
+        await context.abort(status.code, status.message, ((DETAILS_KEY, status.packed_details),))
     except InternalError as error:
         # gRPC would log a traceback for each caller who has gone.
         raise asyncio.CancelledError("the caller is gone") from error

@@ -18,9 +18,11 @@ CORS.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import cache
 
 import structlog
 
@@ -72,17 +74,27 @@ class Routes:
 class Application:
     """The ASGI application of the web port."""
 
-    def __init__(self, routes: Routes, calls: AsgiApplication, origins: WebOrigins) -> None:
+    def __init__(
+        self, routes: Routes, load_calls: Callable[[], AsgiApplication], origins: WebOrigins
+    ) -> None:
         """Create the application.
 
         Args:
             routes: The handlers.
-            calls: Answers every POST: the calls of the API.
+            load_calls: Returns the application that answers every POST: the calls of the API. It is called
+                once, in a thread, at the first of them: what it imports would be a part of the memory of
+                each server.
             origins: The hosts and origins that may use the service.
         """
         self._routes = routes
-        self._calls = calls
+        self._load_calls = cache(load_calls)
+        self._calls: AsgiApplication | None = None
         self._origins = origins
+        self._drains = False
+
+    def drain(self) -> None:
+        """Refuse further calls of the API: the server ends."""
+        self._drains = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -99,8 +111,11 @@ class Application:
             await send(event)
 
         try:
-            if request.method == "POST" and self._origins.is_known_host(request.headers.get("host", "")):
-                await self._calls(scope, receive, respond)
+            if self._is_call(request):
+                calls = self._calls
+                if calls is None:
+                    calls = self._calls = await asyncio.to_thread(self._load_calls)
+                await calls(scope, receive, respond)
             else:
                 await _send(await self._respond(request, origin), respond, is_head=request.method == "HEAD")
         except Exception as error:
@@ -109,6 +124,10 @@ class Application:
             if started:
                 raise  # the listener closes the connection, so that the client sees that something is missing
             await _send(text(500, "Internal error."), respond)
+
+    def _is_call(self, request: Request) -> bool:
+        is_known_host = self._origins.is_known_host(request.headers.get("host", ""))
+        return request.method == "POST" and is_known_host and not self._drains
 
     async def _respond(self, request: Request, origin: str) -> Response:
         if not self._origins.is_known_host(request.headers.get("host", "")):
@@ -119,6 +138,9 @@ class Application:
             )
         if request.method == "OPTIONS":
             return Response(204, self._origins.preflight(origin))
+        if request.method == "POST":
+            # Clients of Connect and gRPC-Web read it as UNAVAILABLE, and send the call to another server.
+            return text(503, "The server ends.")
         if request.method not in ("GET", "HEAD"):
             return Response(405, {"allow": "GET, HEAD, POST, OPTIONS"})
         return await self._routes.find(request.path)(request)

@@ -1,20 +1,349 @@
-"""The calls of the API over Connect, gRPC-Web and JSON, by the handlers of the gRPC port."""
+"""The calls of the API over Connect, gRPC-Web and JSON, by the handlers of the gRPC port.
+
+connectrpc knows the protocols, and `api/handlers.py` has the way of a call. A handler reads the request of
+a call only when the call is let in, so connectrpc must not read it before. For that, `_Connect` replaces the
+two parts of connectrpc that read a request and send its answers.
+
+The services and their messages come from descriptors: a new RPC needs no line here. RPCs that stream in both
+directions, which is reflection only, stay on the gRPC port: they need HTTP/2.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any, NoReturn, cast
+
+import grpc
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError, ErrorDetail
+from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
+from connectrpc.request import RequestContext
+from connectrpc.server import ConnectASGIApplication, Endpoint
+from google.protobuf import descriptor_pool, json_format, message_factory
+from google.protobuf.message import DecodeError, Message
+from google.rpc import status_pb2
+from grpc.aio import EOF, AbortError
+from protobuf.wkt import Any as PackedDetail
+
 from avatar_creator_server.api.backlog import Backlog
-from avatar_creator_server.api.handlers import Handlers
+from avatar_creator_server.api.context import Context
+from avatar_creator_server.api.handlers import MethodHandler
+from avatar_creator_server.api.statuses import DETAILS_KEY
+from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.web.messages import Receive, Scope, Send
+
+_LARGE_BYTES = 64 * 1024
+"""Size of a message from which it is converted to or from JSON in a thread: that takes many milliseconds."""
+_NOT_PASSED_ON = frozenset((b"accept-encoding", b"connect-accept-encoding", b"grpc-accept-encoding"))
+"""Headers of a call that connectrpc does not see. It would compress answers in the event loop, most of whose
+bytes are pictures."""
+
+Read = Callable[[], Awaitable[bytes | None]]
+"""Returns the next request of a call; None after the last one."""
+Write = Callable[[bytes], Awaitable[None]]
 
 
 class WebCalls:
     """The ASGI application that answers the calls of the API."""
 
-    def __init__(self, handlers: Handlers, backlog: Backlog) -> None:
-        self._handlers = handlers
-        self._backlog = backlog
+    def __init__(
+        self,
+        handlers: Mapping[str, MethodHandler],
+        backlog: Backlog,
+        *,
+        max_request_bytes: int,
+        behind_proxy: bool,
+    ) -> None:
+        """Create the application.
 
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        Args:
+            handlers: The handler of each RPC by its name, `/package.Service/Method`.
+            backlog: Counts the calls.
+            max_request_bytes: Maximum size of one message of a request.
+            behind_proxy: Whether a proxy says who calls, in the header `x-forwarded-for`.
+        """
+        self._backlog = backlog
+        self._behind_proxy = behind_proxy
+        methods = {name: _Method(name, each) for name, each in handlers.items() if not _needs_http2(each)}
+        self._connect = _Connect(methods, max_request_bytes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a call."""
-        await send({"type": "http.response.start", "status": 404, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
+        self._backlog.begin()
+        headers = [(name, value) for name, value in scope["headers"] if name not in _NOT_PASSED_ON]
+        scope = {**scope, "headers": headers, "client": self._client_of(scope)}
+        await self._connect(scope, receive, send)
+
+    def _client_of(self, scope: Scope) -> Any:
+        """Return host and port of the client."""
+        if self._behind_proxy:
+            forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+            if forwarded:
+                # The proxy itself has added the last one. The client may have sent the others.
+                return forwarded[-1].decode("latin-1").rpartition(",")[2].strip(), 0
+        return scope["client"]
+
+
+def _needs_http2(handler: MethodHandler) -> bool:
+    return handler.streams_requests and handler.streams_responses
+
+
+class _Method:
+    """An RPC: its handler, and its messages as JSON."""
+
+    def __init__(self, name: str, handler: MethodHandler) -> None:
+        service, _, method = name.removeprefix("/").partition("/")
+        found = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(method)
+        self.handler = handler
+        self.service, self.method = service, method
+        self._request = message_factory.GetMessageClass(found.input_type)
+        self._answer = message_factory.GetMessageClass(found.output_type)
+
+    async def request_of_json(self, text: bytes) -> bytes:
+        """Return the request of a call, encoded.
+
+        Raises:
+            InvalidArgumentError: The text is not the JSON of the request.
+        """
+        return await _converted(self._parse, text)
+
+    async def answer_as_json(self, answer: bytes) -> bytes:
+        """Return the JSON of an encoded answer."""
+        return await _converted(self._print, answer)
+
+    def _parse(self, text: bytes) -> bytes:
+        request = self._request()
+        try:
+            # Fields that a newer client knows are ignored, as in the binary form.
+            json_format.Parse(text or b"{}", request, ignore_unknown_fields=True)
+            return request.SerializeToString()
+        except (json_format.ParseError, DecodeError, ValueError, RecursionError) as error:
+            raise InvalidArgumentError.of_field(
+                "request", "cannot be decoded: send the request message of this RPC as JSON, in UTF-8"
+            ) from error
+
+    def _print(self, answer: bytes) -> bytes:
+        message: Message = self._answer.FromString(answer)
+        return json_format.MessageToJson(message, indent=None).encode()
+
+
+async def _converted(convert: Callable[[bytes], bytes], message: bytes) -> bytes:
+    return convert(message) if len(message) < _LARGE_BYTES else await asyncio.to_thread(convert, message)
+
+
+class _Codec:
+    """A form of messages that connectrpc passes on as they are."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def name(self) -> str:
+        """Return the name that content types have."""
+        return self._name
+
+    def encode(self, message: bytes) -> bytes:
+        """Return the message."""
+        return message
+
+    def decode(self, data: bytes | bytearray, message_class: Any) -> bytes:  # noqa: ARG002 - connectrpc calls it
+        """Return the message."""
+        return bytes(data)
+
+
+class _EndedError(AbortError):
+    """The end of a call with an error that the client receives."""
+
+    def __init__(self, error: ConnectError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class _WebContext:
+    """The context of a call: the methods of gRPC's context that the service uses."""
+
+    def __init__(
+        self, method: _Method, request: RequestContext[Any, Any], *, is_json: bool, read: Read, write: Write
+    ) -> None:
+        self._method = method
+        self._request = request
+        self._is_json = is_json
+        self._read = read
+        self._write = write
+        self._code: grpc.StatusCode | None = None
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str]]:
+        """Return the headers of the request."""
+        return self._request.request_headers.allitems()
+
+    def time_remaining(self) -> float | None:
+        """Return the seconds until the deadline; None without one."""
+        milliseconds = self._request.timeout_ms
+        return None if milliseconds is None else max(milliseconds / 1000, 0.0)
+
+    def peer(self) -> str:
+        """Return the address of the client in the form of gRPC."""
+        host, _, port = (self._request.client_address or "").rpartition(":")
+        return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
+
+    def code(self) -> grpc.StatusCode | None:
+        """Return the status of the call; None while it is OK."""
+        return self._code
+
+    async def read(self) -> Any:
+        """Return the next request, encoded; EOF after the last one."""
+        try:
+            request = await self._read()
+        except ConnectError as error:
+            self._code = _STATUS_OF.get(error.code, grpc.StatusCode.UNKNOWN)
+            raise _EndedError(error) from None
+        if request is None:
+            return EOF
+        return await self._method.request_of_json(request) if self._is_json else request
+
+    async def requests(self) -> AsyncIterator[bytes]:
+        """Yield the requests that `read` returns."""
+        while (request := await self.read()) is not EOF:
+            yield request
+
+    async def write(self, message: bytes) -> None:
+        """Send an encoded answer; wait until the client has made room for it."""
+        await self._write(await self.encoded(message))
+
+    async def encoded(self, answer: bytes) -> bytes:
+        """Return an answer in the form that the client wants."""
+        return await self._method.answer_as_json(answer) if self._is_json else answer
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Iterable[tuple[str, Any]] = ()
+    ) -> NoReturn:
+        """End the call with an error."""
+        self._code = code
+        packed = dict(trailing_metadata).get(DETAILS_KEY, b"")
+        status = status_pb2.Status.FromString(packed)
+        raise _EndedError(
+            ConnectError(
+                _CODE_OF[code],
+                details,
+                [
+                    ErrorDetail(PackedDetail(type_url=each.type_url, value=each.value))
+                    for each in status.details
+                ],
+            )
+        )
+
+
+_CODE_OF: dict[grpc.StatusCode, Code] = {
+    status: Code("canceled" if status is grpc.StatusCode.CANCELLED else status.name.lower())
+    for status in grpc.StatusCode
+    if status is not grpc.StatusCode.OK
+}
+_STATUS_OF = {code: status for status, code in _CODE_OF.items()}
+
+
+def _endpoint(method: _Method) -> Any:
+    """Return what connectrpc must know of an RPC. `_Connect` calls the handler itself."""
+    handler = method.handler
+    kind, endpoint = {
+        (False, False): (StreamType.UNARY, Endpoint.unary),
+        (False, True): (StreamType.SERVER_STREAM, Endpoint.server_stream),
+        (True, False): (StreamType.CLIENT_STREAM, Endpoint.client_stream),
+    }[handler.streams_requests, handler.streams_responses]
+    info = MethodInfo(
+        name=method.method,
+        service_name=method.service,
+        input=bytes,
+        output=bytes,
+        # No call is a GET: its address, which is in logs and caches, would have the request.
+        idempotency_level=IdempotencyLevel.UNKNOWN,
+        stream_type=kind,
+    )
+    make: Any = endpoint
+    return make(info, None)
+
+
+class _Connect(ConnectASGIApplication[None]):
+    """The application of connectrpc, for handlers that read and write themselves."""
+
+    path = "/"
+
+    def __init__(self, methods: Mapping[str, _Method], max_request_bytes: int) -> None:
+        self._methods = methods
+        endpoints = {name: _endpoint(each) for name, each in methods.items()}
+        super().__init__(
+            service=None,
+            endpoints=lambda _: endpoints,
+            read_max_bytes=max_request_bytes,
+            codecs=(_Codec("proto"), _Codec("json")),
+        )
+
+    async def _call_unary(
+        self,
+        endpoint: Any,
+        _http_method: str,
+        headers: Any,
+        codec: Any,
+        _query_params: Any,
+        receive: Any,
+        loop: Any,
+        scope: Any,
+        ctx: RequestContext[Any, Any],
+    ) -> Any:
+        """Answer a call of Connect with one request and one answer."""
+        is_read = False
+
+        async def read() -> bytes | None:
+            nonlocal is_read
+            if is_read:
+                return None
+            is_read = True
+            request: bytes = await self._read_post_request(endpoint, receive, codec, headers)
+            return request
+
+        context = self._context(ctx, codec, read, _refuse_to_write)
+        async with loop.watch_for_disconnect(receive, scope, cancel=True):
+            return await context.encoded(await self._handle(context, ctx))
+
+    async def _stream_responses(
+        self,
+        _endpoint: Any,
+        request_stream: AsyncGenerator[Any],
+        stream: Any,
+        _metadata_run: Any,
+        _disconnected: Any,
+        send: Any,
+        _loop: Any,
+        ctx: RequestContext[Any, Any],
+    ) -> None:
+        """Answer a call whose messages have envelopes: a stream, or any call of gRPC-Web."""
+
+        async def read() -> bytes | None:
+            return await anext(request_stream, None)
+
+        async def write(message: bytes) -> None:
+            if not send.started:
+                await stream.send_headers(send, ctx)
+            await send(
+                {"type": "http.response.body", "body": stream.writer.write(message), "more_body": True}
+            )
+
+        context = self._context(ctx, stream.codec, read, write)
+        answer = await self._handle(context, ctx)
+        if not self._method(ctx).handler.streams_responses:
+            await context.write(answer)
+
+    def _method(self, ctx: RequestContext[Any, Any]) -> _Method:
+        return self._methods[f"/{ctx.method.service_name}/{ctx.method.name}"]
+
+    def _context(self, ctx: RequestContext[Any, Any], codec: Any, read: Read, write: Write) -> _WebContext:
+        return _WebContext(self._method(ctx), ctx, is_json=codec.name() == "json", read=read, write=write)
+
+    async def _handle(self, context: _WebContext, ctx: RequestContext[Any, Any]) -> bytes:
+        try:
+            return await self._method(ctx).handler.handle(context.requests(), cast(Context, context))
+        except _EndedError as ended:
+            raise ended.error from None
+
+
+async def _refuse_to_write(_message: bytes) -> None:
+    raise AssertionError("a call with one answer returns it")

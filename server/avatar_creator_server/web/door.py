@@ -36,8 +36,8 @@ class DoorParts:
     """What a web port needs from its server."""
 
     core: Core
-    calls: AsgiApplication
-    """Answers the calls of the API."""
+    load_calls: Callable[[], AsgiApplication]
+    """Returns the application that answers the calls of the API."""
     transfers: Transfers
     """The uploads and downloads of the server. Pictures that are sent here count among them."""
     is_ready: Callable[[], bool]
@@ -57,8 +57,9 @@ class WebDoor:
         self._pictures = Pictures(parts.core, parts.transfers)
         settings = parts.core.settings
         self._port = int(sockets[0].getsockname()[1])
+        self._application = Application(self._routes(), parts.load_calls, WebOrigins(settings))
         self._listener = Listener(
-            Application(self._routes(), parts.calls, WebOrigins(settings)),
+            self._application,
             sockets,
             limits=Limits(parts.connections, settings.connection_idle_seconds),
             headers=security_headers(settings),
@@ -93,7 +94,7 @@ class WebDoor:
 
     @property
     def url(self) -> str:
-        """The address that people open, without a slash at the end: WEB_PUBLIC_URL, or that of this port."""
+        """The URL that people open: WEB_PUBLIC_URL, or that of this port."""
         return self._core.settings.public_url(self._port)
 
     async def start(self) -> None:
@@ -102,7 +103,8 @@ class WebDoor:
         log.info("web_ready", address=self._core.settings.web_listen_address, port=self._port)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Let requests in flight end, at most for `grace_seconds`, and close the port."""
+        """Refuse further calls, let requests in flight end, at most for `grace_seconds`, and close the port."""
+        self._application.drain()
         await self._listener.stop(grace_seconds)
 
     def _routes(self) -> Routes:

@@ -16,7 +16,7 @@ export type Link = "idle" | "connecting" | "connected" | "reconnecting" | "offli
 
 type Message =
   | { kind: "states"; generations: Generation[] }
-  | { kind: "link"; link: Link }
+  | { kind: "link"; link: Link; ready: boolean }
   /** A tab that came to the front asks for all states and the link. */
   | { kind: "hello" };
 
@@ -34,6 +34,7 @@ let link = $state<Link>("idle");
 let channel: BroadcastChannel | undefined;
 let newest: Date | undefined;
 let alone = true;
+let ready = $state(false);
 
 const unfinished = $derived(
   [...generations.values()].filter((generation) => !hasEnded(generation)).sort((one, other) => (one.id < other.id ? 1 : -1)),
@@ -68,7 +69,7 @@ function tell(message: Message): void {
 
 function connection(now: Link): void {
   link = now;
-  tell({ kind: "link", link: now });
+  tell({ kind: "link", link: now, ready });
 }
 
 function online(): Link {
@@ -79,6 +80,7 @@ function online(): Link {
 async function lead(signal: AbortSignal): Promise<void> {
   void lookAtQueue(signal);
   connection(link === "connected" ? "connected" : "connecting");
+  await probe(signal);
   let waits = 0;
   while (!signal.aborted) {
     const began = Date.now();
@@ -122,8 +124,9 @@ async function probe(signal: AbortSignal): Promise<void> {
       { signal },
     );
     if (signal.aborted) return;
-    connection("connected");
     reconcile(found);
+    ready = true;
+    connection("connected");
   } catch {
     // The watch goes on trying.
   }
@@ -172,10 +175,12 @@ function follow(user: string): () => void {
   channel.onmessage = ({ data }: MessageEvent<Message>) => {
     if (data.kind === "states") for (const generation of data.generations) take(generation);
     else if (data.kind === "link") {
-      if (document.visibilityState === "visible") link = data.link;
+      if (document.visibilityState !== "visible") return;
+      link = data.link;
+      ready ||= data.ready;
     } else if (!alone) {
       tell({ kind: "states", generations: [...generations.values()] });
-      tell({ kind: "link", link });
+      tell({ kind: "link", link, ready });
     }
   };
   let leading: AbortController | undefined;
@@ -210,6 +215,7 @@ function follow(user: string): () => void {
     end();
     channel?.close();
     channel = undefined;
+    ready = false;
     generations.clear();
     expected.clear();
     newest = undefined;
@@ -220,6 +226,10 @@ function follow(user: string): () => void {
 export const live = {
   get link(): Link {
     return link;
+  },
+  /** Whether the generations that ran when the page began are known. */
+  get ready(): boolean {
+    return ready;
   },
   /** Generations that have not ended, newest first. */
   get unfinished(): readonly Generation[] {

@@ -140,13 +140,15 @@ for (const protocol of PROTOCOLS) {
       const projectId = await projectOf(direct);
       let reconnects = 0;
       const client = clientOf(protocol, { token, url: proxy.url, onReconnect: () => (reconnects += 1) });
-      const { variations: generations } = await direct.generations.createGeneration({
+      const { generation, variations } = await direct.generations.createGeneration({
         projectId,
         prompt: "a calm woman",
         options: { width: 1440, height: 1440 },
         variationCount: 4,
       });
-      const groupId = generations[0]?.groupId as string;
+      assert(generation);
+      const generations = [generation, ...variations];
+      const { groupId } = generation;
       const seen = new Map<string, bigint>();
       const ended = new Set<string>();
       let cuts = 0;
