@@ -26,6 +26,7 @@ demo: .venv/.service ## Create an avatar and follow its progress, on this machin
 	$(BIN)/avatar-creator demo --folder avatar-creator-demo
 
 test: .venv/.development $(PGBOUNCER) $(CHROMIUM) ## Run all tests except the slow fault tests, with a real PostgreSQL, Redis and browser; T=path::test runs one
+test: .venv/.development $(PGBOUNCER) clients/typescript/dist/.built ## Run all tests except the slow fault tests, with a real PostgreSQL and a real Redis; T=path::test runs one
 ifdef T
 	$(BIN)/python -m pytest -m "slow or not slow" "$(T)"
 else

@@ -69,10 +69,10 @@ export function withRetries(connection: Connection): Transport {
       contextValues?: ContextValues,
     ): Promise<StreamResponse<I, O>> {
       // The messages of a stream can be read only once, so there is one attempt.
-      const ms = timeoutMs ?? (deadlineMs(connection, method) || undefined);
+      const milliseconds = timeoutMs ?? (deadlineMs(connection, method) || undefined);
+      const headers = merged(header, authorized(await connection.authorization()));
       try {
-        const merging = merged(header, authorized(await connection.authorization()));
-        const response = await transport.stream(method, signal, ms, merging, input, contextValues);
+        const response = await transport.stream(method, signal, milliseconds, headers, input, contextValues);
         return { ...response, message: withTypedErrors(response.message, signal) } as StreamResponse<I, O>;
       } catch (thrown) {
         throw callErrorOf(thrown, signal);
@@ -95,10 +95,10 @@ export async function attempts<T>(
     renewsToken: connection.renewsToken,
   });
   for (;;) {
-    let authorization = "";
+    // An error of the function that returns the token is the caller's own.
+    const authorization = await connection.authorization();
+    retries.sendingWith(authorization);
     try {
-      authorization = await connection.authorization();
-      retries.sendingWith(authorization);
       return await attempt({ header: authorized(authorization), timeoutMs: retries.remainingMs });
     } catch (thrown) {
       const error = callErrorOf(thrown, options.signal);

@@ -24,8 +24,10 @@ import {
   OperationsService,
   type ListUsersRequestSchema,
   type ListUsersResponse,
+  type ListWorkersRequestSchema,
+  type ListWorkersResponse,
 } from "../gen/avatar_creator/v1/operations_service_pb.js";
-import type { UserActivity } from "../gen/avatar_creator/v1/operations_pb.js";
+import type { UserActivity, Worker } from "../gen/avatar_creator/v1/operations_pb.js";
 import type { PersonaExample } from "../gen/avatar_creator/v1/persona_pb.js";
 import type { AvatarPreset } from "../gen/avatar_creator/v1/preset_pb.js";
 import {
@@ -98,8 +100,13 @@ export interface Usage extends Client<typeof UsageService> {
   ): Items<AppUsageSummary, SummarizeUsageResponse>;
 }
 
-/** Operations, for operators: every RPC of `OperationsService`, and a list through all pages. */
+/** Operations, for operators: every RPC of `OperationsService`, and lists through all pages. */
 export interface Operations extends Client<typeof OperationsService> {
+  /** List the workers. */
+  workers(
+    request?: Request<typeof ListWorkersRequestSchema>,
+    options?: CallOptions,
+  ): Items<Worker, ListWorkersResponse>;
   /** List the users. */
   users(request?: Request<typeof ListUsersRequestSchema>, options?: CallOptions): Items<UserActivity, ListUsersResponse>;
 }
@@ -153,6 +160,8 @@ export class AvatarCreator {
       byApp: (request, options) => items(connection, UsageService.method.summarizeUsage, "apps", request, options),
     });
     this.operations = service<typeof OperationsService, Operations>(OperationsService, transport, {
+      workers: (request = {}, options) =>
+        items(connection, OperationsService.method.listWorkers, "workers", request, options),
       users: (request = {}, options) =>
         items(connection, OperationsService.method.listUsers, "users", request, options),
     });

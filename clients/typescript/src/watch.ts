@@ -96,12 +96,12 @@ async function* statesOf(
   while (!progress.finished) {
     // Ends the call of this connection. Without it, the stream of a reader who has left would stay open.
     const call = new AbortController();
-    let authorization = "";
+    // An error of the function that returns the token is the caller's own, and ends the watch.
+    const authorization = await connection.authorization();
+    reconnects.connectingWith(authorization);
     let error: AvatarCreatorError;
     try {
       signal.throwIfAborted();
-      authorization = await connection.authorization();
-      reconnects.connectingWith(authorization);
       const { message } = await connection.transport.stream(
         GenerationService.method.watchGenerations,
         AbortSignal.any([signal, call.signal]),

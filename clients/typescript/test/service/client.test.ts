@@ -5,7 +5,6 @@ import { randomUUID } from "node:crypto";
 import { openAsBlob } from "node:fs";
 import { describe, test } from "node:test";
 import {
-  AvatarCreatorError,
   Code,
   GenerationState,
   ImageVariant,
@@ -16,6 +15,7 @@ import {
   type AvatarCreator,
   type Generation,
 } from "avatar-creator";
+import { failureOf } from "../support/failures.ts";
 import { Proxy } from "../support/proxy.ts";
 import { PROTOCOLS, clientOf, tokenOf, urlOf } from "../support/service.ts";
 
@@ -26,15 +26,6 @@ async function projectOf(client: AvatarCreator): Promise<string> {
   const { project } = await client.projects.createProject({ name: "Spring campaign" });
   assert(project);
   return project.id;
-}
-
-async function failureOf(call: Promise<unknown>): Promise<AvatarCreatorError> {
-  const thrown: unknown = await call.then(
-    () => assert.fail("the call succeeded"),
-    (error: unknown) => error,
-  );
-  assert(thrown instanceof AvatarCreatorError, String(thrown));
-  return thrown;
 }
 
 for (const protocol of PROTOCOLS) {
@@ -143,7 +134,7 @@ for (const protocol of PROTOCOLS) {
       const { generation, variations } = await direct.generations.createGeneration({
         projectId,
         prompt: "a calm woman",
-        options: { width: 1440, height: 1440 },
+        options: { width: 512, height: 512 },
         variationCount: 4,
       });
       assert(generation);

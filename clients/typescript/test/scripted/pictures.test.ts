@@ -1,0 +1,86 @@
+/** Uploads and downloads. */
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { describe, test } from "node:test";
+import { Code, type UploadAvatarRequest } from "avatar-creator";
+import { failureOf } from "../support/failures.ts";
+import { ScriptedService, inTurn, refusal } from "../support/scripted-service.ts";
+import type { Protocol } from "../support/service.ts";
+
+const PROTOCOLS: readonly Protocol[] = ["connect", "grpc-web", "grpc"];
+const PICTURE = Uint8Array.from({ length: 300_000 }, (_, index) => index % 251);
+
+for (const protocol of PROTOCOLS) {
+  describe(protocol, () => {
+    test("an upload sends its metadata and its chunks, and again after a lost answer", async () => {
+      const uploads: UploadAvatarRequest[][] = [];
+      const answer = inTurn(refusal(Code.Unavailable, "DATABASE_UNAVAILABLE"), { avatar: { id: "1" } });
+      await using service = await ScriptedService.start({
+        avatars: {
+          async uploadAvatar(requests) {
+            const messages: UploadAvatarRequest[] = [];
+            for await (const message of requests) messages.push(message);
+            uploads.push(messages);
+            return answer();
+          },
+        },
+      });
+      const progress: number[] = [];
+      const avatar = await service.client(protocol).upload("p", new File([PICTURE], "my.face.png"), {
+        persona: { name: "Sarah" },
+        deferThumbnail: true,
+        onProgress: (sent, total) => progress.push(sent / total),
+      });
+      assert.equal(avatar.id, "1");
+      assert.equal(uploads.length, 2);
+      assert.deepEqual(uploads[0], uploads[1]);
+      const [first, ...chunks] = (uploads[0] ?? []).map(({ payload }) => payload);
+      assert(first?.case === "metadata");
+      const { requestId, ...metadata } = first.value;
+      assert.equal(requestId.length, 36);
+      assert.equal(metadata.projectId, "p");
+      assert.equal(metadata.name, "my.face");
+      assert.equal(metadata.persona?.name, "Sarah");
+      assert.equal(metadata.deferThumbnail, true);
+      const bytes = chunks.map((chunk) => (chunk.case === "chunk" ? chunk.value : assert.fail()));
+      assert.deepEqual(
+        bytes.map(({ length }) => length),
+        [131_072, 131_072, 37_856],
+      );
+      assert.deepEqual(Buffer.concat(bytes), Buffer.from(PICTURE));
+      assert.equal(progress.filter((share) => share === 1).length >= 2, true);
+      assert.equal(Math.max(...progress), 1);
+    });
+
+    test("a damaged download is DATA_LOSS", async () => {
+      const sha256 = createHash("sha256").update(PICTURE).digest("hex");
+      const picture = (image: object, bytes: Uint8Array) => [
+        { payload: { case: "metadata" as const, value: { contentType: "image/png", ...image } } },
+        { payload: { case: "chunk" as const, value: bytes } },
+      ];
+      const sizeBytes = BigInt(PICTURE.length);
+      const answer = inTurn(
+        picture({ sizeBytes, sha256 }, PICTURE),
+        picture({ sizeBytes, sha256 }, PICTURE.subarray(1)),
+        picture({ sizeBytes, sha256 }, Uint8Array.from(PICTURE).fill(0, 5, 6)),
+        refusal(Code.Unavailable, "STORAGE_UNAVAILABLE"),
+        picture({ sizeBytes, sha256 }, PICTURE),
+      );
+      await using service = await ScriptedService.start({
+        avatars: {
+          async *downloadImage() {
+            yield* answer();
+          },
+        },
+      });
+      const client = service.client(protocol);
+      const blob = await client.download("1");
+      assert.equal(blob.type, "image/png");
+      assert.deepEqual(Buffer.from(await blob.arrayBuffer()), Buffer.from(PICTURE));
+      assert.equal((await failureOf(client.download("1"))).code, Code.DataLoss);
+      assert.equal((await failureOf(client.download("1"))).code, Code.DataLoss);
+      assert.equal((await client.download("1")).size, PICTURE.length);
+    });
+  });
+}
