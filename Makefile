@@ -22,8 +22,13 @@ CHROMIUM := build/chromium/program
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: .venv/.service ## Create an avatar and follow its progress, on this machine alone
+demo: .venv/.service ## Create an avatar and follow its progress, on this machine alone; KEEP=1 serves what it made, to open in a browser
+ifdef KEEP
+	$(BIN)/avatar-creator demo --folder avatar-creator-demo --keep
+else
 	$(BIN)/avatar-creator demo --folder avatar-creator-demo
+	@echo "To open what it made in a browser: make demo KEEP=1"
+endif
 
 test: .venv/.development $(PGBOUNCER) $(CHROMIUM) ## Run all tests except the slow fault tests, with a real PostgreSQL, Redis and browser; T=path::test runs one
 test: .venv/.development $(PGBOUNCER) clients/typescript/dist/.built ## Run all tests except the slow fault tests, with a real PostgreSQL and a real Redis; T=path::test runs one

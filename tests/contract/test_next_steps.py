@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import jwt
 import pytest
 
 from tests.support import child_process
@@ -36,7 +37,7 @@ def _environment(**settings: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("with_tls", [False, True], ids=["plain", "TLS"])
 def test_the_next_steps_in_a_terminal_work(tmp_path: Path, with_tls: bool) -> None:
-    settings = {"LISTEN_ADDRESS": f"0.0.0.0:{free_port()}"}
+    settings = {"LISTEN_ADDRESS": f"0.0.0.0:{free_port()}", "WEB_ADDRESS": f"127.0.0.1:{free_port()}"}
     trust = {}
     if with_tls:
         certificate = Certificate.make()
@@ -68,6 +69,11 @@ def test_the_next_steps_in_a_terminal_work(tmp_path: Path, with_tls: bool) -> No
         server.wait(_SECONDS)
     os.close(terminal)
 
+    link = re.search(r"The page, signed in as me for an hour: (\S+)#token=(\S+)", logged)
+    assert link is not None
+    assert link[1] == f"{'https' if with_tls else 'http'}://{settings['WEB_ADDRESS']}/"
+    claims = jwt.decode(link[2], options={"verify_signature": False})
+    assert (claims["sub"], claims["exp"] - claims["iat"]) == ("me", 3600)
     scheme = "https://" if with_tls else ""
     port = settings["LISTEN_ADDRESS"].rpartition(":")[2]
     assert f" to {scheme}127.0.0.1:{port}." in said
@@ -82,6 +88,7 @@ def test_a_log_has_no_next_steps(shared_deployment: Deployment) -> None:
 
     assert "server_ready" in output
     assert "Clients connect" not in output
+    assert "#token" not in output
 
 
 def _read_until(terminal: int, words: str) -> str:

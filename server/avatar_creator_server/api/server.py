@@ -53,7 +53,12 @@ from avatar_creator_server.api.transfers import Transfers
 from avatar_creator_server.core import Core
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.operations.database_lock import locked
-from avatar_creator_server.operations.listening import listen_error, probe_socket_error, require_own_address
+from avatar_creator_server.operations.listening import (
+    Ports,
+    listen_error,
+    probe_socket_error,
+    require_own_address,
+)
 from avatar_creator_server.operations.metrics_exporter import QueueCollector, serve_metrics
 from avatar_creator_server.operations.server_process import ServerProcess
 from avatar_creator_server.operations.start_up import SERVER_CHECKS, StartUp, StartUpCheck, require_all
@@ -357,7 +362,7 @@ async def serve(
     finish: asyncio.Event,
     process: ServerProcess | None = None,
     *,
-    on_ready: Callable[[int], None] = lambda _port: None,
+    on_ready: Callable[[Ports], None] = lambda _ports: None,
 ) -> None:
     """Serve until `finish` is set.
 
@@ -367,11 +372,11 @@ async def serve(
         settings: The settings.
         finish: Event that ends the server.
         process: This process, if it is one of several of the server.
-        on_ready: Receives the port when the server accepts calls.
+        on_ready: Receives the ports when the server accepts calls.
     """
     with suppress(StoppedAtStartError):
         async with running(settings, finish, process) as server:
-            on_ready(server.port)
+            on_ready(Ports(server.port, server.web.port if server.web else None))
             collect_less_often()
             await finish.wait()
 

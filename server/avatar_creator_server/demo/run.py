@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from avatar_creator_server.api.server import running
 from avatar_creator_server.api.tokens import mint_token
 from avatar_creator_server.demo.errors import DemoError
 from avatar_creator_server.settings import Settings
+from avatar_creator_server.web.sign_in import signed_in_link
 
 PHOTOGRAPH = Path(__file__).parent / "astronaut.jpg"
 """NASA's public-domain portrait of Eileen Collins; `astronaut.md` has its source."""
@@ -28,59 +30,84 @@ PHOTOGRAPH = Path(__file__).parent / "astronaut.jpg"
 _DRAWING = ("provider", "model", "lora", "prices", "huggingface", "replicate")
 """Beginnings of the names of settings that choose how the portrait is drawn."""
 _TOKEN_SECONDS = 600
+_USER = "demo"
 _PROMPT = "professional Indonesian woman with modern hijab"
 
 
-async def run_demo(folder: Path, console: Console) -> None:
+async def run_demo(folder: Path, console: Console, *, keep: bool = False) -> None:
     """Run an embedded service in `folder`, use it as a client, and leave the pictures there.
+
+    Args:
+        folder: Folder of the service and the pictures.
+        console: Shows what happens.
+        keep: Whether to serve what an earlier demo has made here, or this one makes, until it is cancelled.
 
     Raises:
         DemoError: The portrait could not be drawn.
     """
     settings = Settings.load(**_demo_settings(folder))
-    token = mint_token(settings, "demo", _TOKEN_SECONDS)
+    token = mint_token(settings, _USER, _TOKEN_SECONDS)
     async with (
         running(settings) as server,
         AsyncAvatarCreator(f"127.0.0.1:{server.port}", token=token) as client,
     ):
         console.print(f"Started an embedded service on port {server.port}.")
-        project = await client.projects.create("Spring campaign")
-        console.print(f"Created project [bold]{project.name}[/] ({project.id}).")
-        uploaded = await client.avatars.upload(project, PHOTOGRAPH, name="Eileen")
-        console.print(f"Uploaded a photograph as [bold]{uploaded.name}[/] ({uploaded.id}).")
-        generation = await client.generations.create(
-            project,
-            prompt=_PROMPT,
-            persona=Persona(name="Sari", age=29, personality=["warm", "confident"]),
-            attributes=Attributes(
-                gender="female",
-                ethnicity="Indonesian",
-                hair_style="long",
-                hair_color="black",
-                skin_tone="tan",
-                style="professional",
-                headwear="hijab",
-            ),
-            seed=7,
-        )
-        console.print(f"Generating a portrait from the prompt [italic]{_PROMPT}[/]:")
-        ended = await _watch(generation, console)
-        if ended.state != GenerationState.COMPLETED or not ended.avatar_id:
-            raise _cannot_draw(ended, settings)
-        for warning in ended.warnings:
-            console.print(f"Note: {warning}.")
-        console.print(f"The provider [bold]{ended.provider}[/] drew it with seed {ended.seed_used}.")
-        console.print("Saved the pictures and their thumbnails:")
-        for avatar_id, stem in ((uploaded.id, "upload"), (ended.avatar_id, "portrait")):
-            for variant, suffix in (
-                (ImageVariant.ORIGINAL, ""),
-                (ImageVariant.THUMBNAIL, "-thumbnail"),
-            ):
-                avatar = await client.avatars.get(avatar_id)
-                image = (suffix and avatar.thumbnail) or avatar.image
-                path = folder / f"{stem}{suffix}.{image.content_type.removeprefix('image/')}"
-                await client.avatars.download(avatar_id, variant=variant, to=path)
-                console.print(f"  {image.width:>4}x{image.height:<4} {path}")
+        if not keep or not await _has_project(client):
+            await _make(client, folder, settings, console)
+        if not keep:
+            console.print("With --keep, the demo serves them for a browser.")
+            return
+        assert server.web is not None, "the demo has a free port"
+        console.print("Open this link in a browser. It is signed in for an hour. Press Ctrl-C to stop.")
+        console.print(f"  {signed_in_link(settings, server.web.url, _USER)}", soft_wrap=True, markup=False)
+        await asyncio.Event().wait()
+
+
+async def _has_project(client: AsyncAvatarCreator) -> bool:
+    async for _ in client.projects.list(page_size=1):
+        return True
+    return False
+
+
+async def _make(client: AsyncAvatarCreator, folder: Path, settings: Settings, console: Console) -> None:
+    """Create a project, upload a photograph, generate a portrait, and save the pictures."""
+    project = await client.projects.create("Spring campaign")
+    console.print(f"Created project [bold]{project.name}[/] ({project.id}).")
+    uploaded = await client.avatars.upload(project, PHOTOGRAPH, name="Eileen")
+    console.print(f"Uploaded a photograph as [bold]{uploaded.name}[/] ({uploaded.id}).")
+    generation = await client.generations.create(
+        project,
+        prompt=_PROMPT,
+        persona=Persona(name="Sari", age=29, personality=["warm", "confident"]),
+        attributes=Attributes(
+            gender="female",
+            ethnicity="Indonesian",
+            hair_style="long",
+            hair_color="black",
+            skin_tone="tan",
+            style="professional",
+            headwear="hijab",
+        ),
+        seed=7,
+    )
+    console.print(f"Generating a portrait from the prompt [italic]{_PROMPT}[/]:")
+    ended = await _watch(generation, console)
+    if ended.state != GenerationState.COMPLETED or not ended.avatar_id:
+        raise _cannot_draw(ended, settings)
+    for warning in ended.warnings:
+        console.print(f"Note: {warning}.")
+    console.print(f"The provider [bold]{ended.provider}[/] drew it with seed {ended.seed_used}.")
+    console.print("Saved the pictures and their thumbnails:")
+    for avatar_id, stem in ((uploaded.id, "upload"), (ended.avatar_id, "portrait")):
+        for variant, suffix in (
+            (ImageVariant.ORIGINAL, ""),
+            (ImageVariant.THUMBNAIL, "-thumbnail"),
+        ):
+            avatar = await client.avatars.get(avatar_id)
+            image = (suffix and avatar.thumbnail) or avatar.image
+            path = folder / f"{stem}{suffix}.{image.content_type.removeprefix('image/')}"
+            await client.avatars.download(avatar_id, variant=variant, to=path)
+            console.print(f"  {image.width:>4}x{image.height:<4} {path}")
 
 
 def _demo_settings(folder: Path) -> dict[str, Any]:

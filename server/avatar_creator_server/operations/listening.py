@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 
 import structlog
 
@@ -21,6 +22,15 @@ _MAX_TEMPORARY_FOLDER_BYTES = 107 - len("/avatar-creator-12345678/probe")
 """Bytes that are left of a socket's address, which has at most 107 (unix(7)), in the folder of a backlog."""
 WAITING_CONNECTIONS = 1_024
 """Connections that wait to be accepted. After a restart, all watchers connect again at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports on which a server accepts calls."""
+
+    grpc: int
+    web: int | None
+    """None if there is no web port."""
 
 
 def require_own_address(variable: str, address: str) -> None:

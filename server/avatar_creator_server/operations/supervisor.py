@@ -22,7 +22,7 @@ from avatar_creator_server.generations.circuit_breaker import CircuitBreakers
 from avatar_creator_server.generations.pauses import RouteNames
 from avatar_creator_server.generations.route_factory import routes_of
 from avatar_creator_server.generations.workers import Workers
-from avatar_creator_server.operations.listening import claimed, listen_error, warn_web_default_taken
+from avatar_creator_server.operations.listening import Ports, claimed, listen_error, warn_web_default_taken
 from avatar_creator_server.operations.metrics_exporter import QueueCollector, serve_metrics
 from avatar_creator_server.operations.server_process import METRICS_VARIABLE, READY, START
 from avatar_creator_server.operations.start_up import SETTINGS_CHECKS, StartUp, require_all
@@ -59,7 +59,7 @@ async def supervise(
     environment: Mapping[str, str],
     finish: asyncio.Event,
     *,
-    on_ready: Callable[[int], None] = lambda _port: None,
+    on_ready: Callable[[Ports], None] = lambda _ports: None,
 ) -> int:
     """Keep the processes of a server running until `finish` is set, then let them drain.
 
@@ -68,7 +68,7 @@ async def supervise(
         command: The program of a process and its arguments, without the number of the process.
         environment: The environment of this process, which has the same settings.
         finish: Event that begins the end.
-        on_ready: Receives the port when all processes accept calls.
+        on_ready: Receives the ports when all processes accept calls.
 
     Returns:
         The exit code. It is not 0 if a process cannot start while no other one serves: that process has
@@ -90,7 +90,8 @@ async def supervise(
                 **({METRICS_VARIABLE: str(metrics)} if metrics else {}),
             }
             processes = _Processes(settings.server_processes, command, {**environment, **changes}, metrics)
-            return await processes.run(address, finish, on_ready)
+            ports = Ports(port, None if web == NO_WEB_PORT else parse_address(web).port)
+            return await processes.run(address, finish, lambda: on_ready(ports))
 
 
 @contextmanager
@@ -171,7 +172,7 @@ class _Processes:
         """Set once, when all processes can begin to serve for the first time."""
         self._exit_code = 0
 
-    async def run(self, address: Address, finish: asyncio.Event, on_ready: Callable[[int], None]) -> int:
+    async def run(self, address: Address, finish: asyncio.Event, on_ready: Callable[[], None]) -> int:
         """Start all processes, keep them running until `finish` is set, and return the exit code."""
         async with asyncio.TaskGroup() as group:
             for number in range(1, self._number + 1):
@@ -187,12 +188,12 @@ class _Processes:
         return self._exit_code
 
     async def _report_ready(
-        self, address: Address, finish: asyncio.Event, on_ready: Callable[[int], None]
+        self, address: Address, finish: asyncio.Event, on_ready: Callable[[], None]
     ) -> None:
         await self._all_ready.wait()
         if not finish.is_set():
             log.info("server_processes_ready", processes=self._number, address=str(address))
-            on_ready(address.port)
+            on_ready()
 
     async def _keep(self, number: int, finish: asyncio.Event) -> None:
         """Run a process, and start it again when it dies, until `finish` is set."""

@@ -103,7 +103,7 @@ class WebDoor:
         log.info("web_ready", address=self._core.settings.web_listen_address, port=self._port)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Refuse further calls, let requests in flight end, at most for `grace_seconds`, and close the port."""
+        """Refuse further calls, let those in flight end, at most for `grace_seconds`, and close the port."""
         self._application.drain()
         await self._listener.stop(grace_seconds)
 

@@ -21,6 +21,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from avatar_creator_server.operations.file_audit import FileAudit
+    from avatar_creator_server.operations.listening import Ports
     from avatar_creator_server.settings import Settings
 
 commands = typer.Typer()
@@ -191,6 +192,12 @@ def demo(
             show_default="a new temporary folder",
         ),
     ] = None,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep", help="Serve what the demo has made until Ctrl-C, and print a link that opens it."
+        ),
+    ] = False,
 ) -> None:
     """Start an embedded service, upload a photograph, generate a portrait, and show the progress."""
     import uvloop
@@ -204,7 +211,7 @@ def demo(
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        await run_demo(data, _output)
+        await run_demo(data, _output, keep=keep)
 
     configure_logging("warning", Redactor(os.environ))
     data = folder or Path(tempfile.mkdtemp(prefix="avatar-creator-demo-"))
@@ -391,14 +398,14 @@ def _print_audit(audit: FileAudit) -> None:
     )
 
 
-def _say_next(settings: Settings, port: int) -> None:
+def _say_next(settings: Settings, ports: Ports) -> None:
     """Print the next steps for a person at a terminal. A log has nothing of them."""
     if not sys.stderr.isatty():
         return
     from avatar_creator_server.cli.next_steps import next_steps
 
     # The log has written its own line at once.
-    sys.stderr.write(next_steps(settings, port))
+    sys.stderr.write(next_steps(settings, ports))
     sys.stderr.flush()
 
 
