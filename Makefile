@@ -30,8 +30,7 @@ else
 	@echo "To open what it made in a browser: make demo KEEP=1"
 endif
 
-test: .venv/.development $(PGBOUNCER) $(CHROMIUM) ## Run all tests except the slow fault tests, with a real PostgreSQL, Redis and browser; T=path::test runs one
-test: .venv/.development $(PGBOUNCER) clients/typescript/dist/.built ## Run all tests except the slow fault tests, with a real PostgreSQL and a real Redis; T=path::test runs one
+test: .venv/.development $(PGBOUNCER) $(CHROMIUM) clients/typescript/dist/.built ## Run all tests except the slow fault tests, with a real PostgreSQL, Redis and browser; T=path::test runs one
 ifdef T
 	$(BIN)/python -m pytest -m "slow or not slow" "$(T)"
 else

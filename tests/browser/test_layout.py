@@ -59,7 +59,7 @@ def overflowing(page: Page) -> list[str]:
             const isOver = (element) => element.getBoundingClientRect().right > width + 0.5;
             return [...document.querySelectorAll("body *")]
                 .filter((element) => element.checkVisibility() && isOver(element))
-                .map((element) => `${element.tagName} ${element.className}: ${element.textContent.slice(0, 40)}`);
+                .map((element) => `${element.tagName} ${element.className}`);
         }"""
     )
     return found

@@ -46,7 +46,5 @@ def run_node_tests(*files: Path, **variables: str) -> None:
     """
     assert files, "no tests to run"
     assert (CLIENT / "dist" / ".built").exists(), "build the TypeScript client first: run 'make typescript'"
-    finished = run_node(
-        "--test", "--test-timeout=120000", *files, environment=node_environment(**variables)
-    )
+    finished = run_node("--test", "--test-timeout=120000", *files, environment=node_environment(**variables))
     assert finished.returncode == 0, f"tests of the TypeScript client failed:\n{finished.stdout}"
