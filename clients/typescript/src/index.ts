@@ -1,5 +1,7 @@
 /** Typed client of Avatar Creator, for browsers and Node. */
 
+export { create, type MessageInitShape } from "@bufbuild/protobuf";
+export { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 export { Code, type Transport } from "@connectrpc/connect";
 export { call, type CallOptions } from "./calls.js";
 export {

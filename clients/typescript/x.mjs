@@ -1,1 +1,0 @@
-export {connect, upload} from "avatar-creator";
