@@ -154,6 +154,44 @@ CASES: dict[str, Case] = {
         {"LISTEN_ADDRESS": "127.0.0.1:50051", "METRICS_ADDRESS": "127.0.0.1:50051"},
         ("METRICS_ADDRESS and LISTEN_ADDRESS",),
     ),
+    "web port on the server's own address": Case(
+        {"LISTEN_ADDRESS": "127.0.0.1:50051", "WEB_ADDRESS": "127.0.0.1:50051"},
+        ("WEB_ADDRESS and LISTEN_ADDRESS",),
+    ),
+    "web port on the address of the metrics": Case(
+        {"METRICS_ADDRESS": "127.0.0.1:9464", "WEB_ADDRESS": "127.0.0.1:9464"},
+        ("WEB_ADDRESS and METRICS_ADDRESS",),
+    ),
+    "web port for other machines without TLS": refused(
+        "WEB_ADDRESS", "0.0.0.0:0", "TLS_CERTIFICATE_FILE", "WEB_BEHIND_PROXY=true"
+    ),
+    "web port for other machines behind a proxy": Case(
+        {"WEB_ADDRESS": "0.0.0.0:0", "WEB_BEHIND_PROXY": "true"}
+    ),
+    "web port for other machines with TLS": Case(
+        {
+            "WEB_ADDRESS": "[::]:0",
+            "TLS_CERTIFICATE_FILE": "<folder>/certificate.pem",
+            "TLS_KEY_FILE": "<folder>/key.pem",
+        }
+    ),
+    "no web port": works("WEB_ADDRESS", "None"),
+    "web port without a number": refused("WEB_ADDRESS", "localhost", "must be host:port"),
+    "web port of another machine": Case(
+        {"WEB_ADDRESS": "192.0.2.1:8080", "WEB_BEHIND_PROXY": "true"},
+        ("WEB_ADDRESS", "is not an address of this machine"),
+        worker="works",
+    ),
+    "public URL without a scheme": refused("WEB_PUBLIC_URL", "avatars.example.com", "https://"),
+    "public URL with a query": refused(
+        "WEB_PUBLIC_URL", "https://avatars.example.com/?a=1", "without ? and #"
+    ),
+    "public URL with a path": works("WEB_PUBLIC_URL", "https://example.com/avatars/"),
+    "origin with a path": refused("WEB_ORIGINS", "https://app.example.com/", "separated by commas"),
+    "origin without a scheme": refused("WEB_ORIGINS", "https://a.example, app.example.com", "separated by"),
+    "any origin": refused("WEB_ORIGINS", "*", "must be origins"),
+    "origins": works("WEB_ORIGINS", "https://app.example.com, http://127.0.0.1:5173"),
+    "a proxy that may be there": refused("WEB_BEHIND_PROXY", "perhaps", "valid boolean"),
     "SQLite with several processes": embedded(
         {"SERVER_PROCESSES": "2"},
         "SERVER_PROCESSES (serve --processes) is 2, but the database is SQLite",

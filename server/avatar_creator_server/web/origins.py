@@ -115,6 +115,8 @@ def _known_hosts(settings: Settings) -> frozenset[str] | None:
 
 def _name_of(host: str) -> str:
     """Return the host without its port, in lower case; empty if it is malformed."""
+    if "@" in host or "/" in host:
+        return ""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

@@ -1,0 +1,132 @@
+"""The address of the web port: its default, an address that is taken, TLS, and several processes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from avatar_creator.v1.avatar_project_service_pb2 import ListProjectsRequest
+from avatar_creator_server.settings import DEFAULT_WEB_ADDRESS
+from tests.support.certificate import Certificate
+from tests.support.command_line import error_message
+from tests.support.doctor import checks_of
+from tests.support.server_processes import processes_of
+from tests.support.service import Deployment, ServiceProcess
+from tests.support.waiting import wait_until
+from tests.support.web_calls import WebCalls, rpcs
+
+
+@pytest.fixture
+def occupied() -> Iterator[str]:
+    """An address at which another program listens."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield f"127.0.0.1:{other.getsockname()[1]}"
+
+
+@pytest.fixture
+def occupied_default() -> Iterator[None]:
+    """Let the address of the default be taken, by this test or by another program."""
+    host, _, port = DEFAULT_WEB_ADDRESS.rpartition(":")
+    with socket.socket() as other:
+        with contextlib.suppress(OSError):
+            other.bind((host, int(port)))
+            other.listen()
+        yield
+
+
+@pytest.mark.usefixtures("occupied_default")
+def test_a_server_without_the_default_port_serves_grpc_and_warns_once(
+    embedded: Deployment, user: str
+) -> None:
+    server = embedded.start_server(WEB_ADDRESS="")
+
+    with embedded.client(user) as client:
+        assert client.projects.create("Spring").name == "Spring"
+    (warning,) = server.events("web_port_not_opened")
+    assert warning["level"] == "warning"
+    assert warning["address"] == DEFAULT_WEB_ADDRESS
+    assert "WEB_ADDRESS" in warning["advice"]
+    assert not server.events("web_ready")
+    embedded.settings["WEB_ADDRESS"] = ""
+    found = checks_of(embedded.run_command("doctor").stdout)["web"]
+    assert (found.result, "WEB_ADDRESS" in found.found) == ("ok", True)
+
+
+def test_a_server_refuses_a_taken_address_that_was_set(embedded: Deployment, occupied: str) -> None:
+    embedded.settings["WEB_ADDRESS"] = occupied
+
+    refused = embedded.run_command("serve")
+    report = embedded.run_command("doctor")
+
+    assert refused.returncode == 1
+    assert f"cannot listen on WEB_ADDRESS {occupied}: Address already in use" in error_message(refused)
+    check = checks_of(report.stdout)["web"]
+    assert check.result == "failed"
+    assert check.found in error_message(refused)
+
+
+def test_doctor_finds_the_web_port_of_its_own_server(embedded: Deployment) -> None:
+    embedded.start_server()
+    embedded.settings["WEB_ADDRESS"] = embedded.web_target
+
+    check = checks_of(embedded.run_command("doctor").stdout)["web"]
+
+    assert (check.result, check.found) == (
+        "ok",
+        f"{embedded.web_target} is held by this service's own server",
+    )
+
+
+def test_a_server_has_no_web_port_if_that_is_set(embedded: Deployment) -> None:
+    server = embedded.start_server(WEB_ADDRESS="none")
+
+    assert not server.events("web_ready")
+    assert not server.events("web_port_not_opened")
+    with socket.socket() as attempt:
+        host, _, port = server.web_target.rpartition(":")
+        assert attempt.connect_ex((host, int(port))) != 0
+
+
+def test_the_web_port_has_the_certificate_of_the_server(embedded: Deployment, tmp_path: Path) -> None:
+    certificate = Certificate.make()
+    for name, content in (("CERTIFICATE", certificate.certificate), ("KEY", certificate.key)):
+        path = tmp_path / f"{name.lower()}.pem"
+        path.write_bytes(content)
+        embedded.settings[f"TLS_{name}_FILE"] = str(path)
+    embedded.settings |= {"LISTEN_ADDRESS": embedded.target, "WEB_ADDRESS": embedded.web_target}
+    server = ServiceProcess("server-with-tls", "serve", settings=embedded.settings, directory=tmp_path)
+    embedded.servers.append(server)
+    server.wait_for_output("server_ready")
+
+    with httpx.Client(verify=str(tmp_path / "certificate.pem"), trust_env=False) as trusting:
+        assert trusting.get(f"https://{embedded.web_target}/readyz").text == "ready\n"
+        with pytest.raises(httpx.TransportError):
+            trusting.get(f"http://{embedded.web_target}/readyz")
+    check = checks_of(embedded.run_command("doctor").stdout)["web"]
+    assert check.found == f"{embedded.web_target} is held by this service's own server"
+
+
+def test_every_process_of_a_server_serves_the_web_port(distributed: Deployment, user: str) -> None:
+    server = distributed.start_server(SERVER_PROCESSES="2")
+    method = rpcs()["ListProjects"]
+    token = distributed.token(user)
+
+    def answered() -> set[int]:
+        # A connection stays with one process, and the system chooses which one.
+        with WebCalls(distributed.web_target, token) as web:
+            assert web.call(method, [ListProjectsRequest()]).code == "OK"
+        return {event["process"] for event in server.events("call_finished") if event["user"] == user}
+
+    wait_until(lambda: answered() == {1, 2}, 30)
+    assert len(server.events("web_ready")) == 2
+    assert len(processes_of(server)) == 2
+    assert server.terminate() == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://{distributed.web_target}/healthz")
