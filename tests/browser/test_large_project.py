@@ -46,7 +46,7 @@ def ids(site: Deployment, client: AvatarCreator) -> Iterator[tuple[str, set[str]
     ]
     copy_row(site, "avatars", {"id": first.id}, copies)
     site.execute("UPDATE avatar_projects SET avatar_count = %s WHERE id = %s", AVATARS, project.id)
-    yield project.id, {first.id, *(copy["id"] for copy in copies)}
+    yield project.id, {first.id, *(str(copy["id"]) for copy in copies)}
     site.execute("DELETE FROM avatars WHERE project_id = %s AND id != %s", project.id, first.id)
 
 

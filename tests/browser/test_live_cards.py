@@ -18,8 +18,9 @@ from tests.support.service import Deployment
 PROMPT = "confident business woman"
 LOST_CONNECTION = (
     "ERR_CONNECTION_REFUSED",
-    "ERR_INCOMPLETE_CHUNKED_ENCODING",
+    "ERR_CONNECTION_RESET",
     "ERR_EMPTY_RESPONSE",
+    "ERR_INCOMPLETE_CHUNKED_ENCODING",
     "HTTP 503",
 )
 """Problems that a stopped server causes in a browser."""
@@ -87,7 +88,7 @@ def test_a_restart_of_the_server_in_mid_generation_is_shown_and_the_card_goes_on
     expect(card.get_by_role("progressbar")).to_have_attribute("aria-valuetext", re.compile("Drawing"))
 
     with without_reload(page):
-        site.servers[-1].terminate()
+        site.servers[-1].kill()
         expect(page.get_by_role("status")).to_contain_text(["Reconnecting to the service"])
         expect(card).to_be_visible()
         site.start_server()

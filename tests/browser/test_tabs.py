@@ -16,7 +16,7 @@ PROMPT = "confident business woman"
 
 
 def show(page: Page, visibility: str) -> None:
-    """Tell a tab that it is `hidden` or `visible`. Without windows, the browser says `visible` of every tab."""
+    """Tell a tab that it is `hidden` or `visible`: without windows, each tab is visible."""
     page.evaluate(
         """(now) => {
             Object.defineProperty(document, "visibilityState", {get: () => now, configurable: true});

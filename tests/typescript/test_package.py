@@ -110,7 +110,15 @@ def test_the_guide_runs_in_an_empty_project(
     npm = (node / "npm", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
     run_program(*npm, "install", tarball, *_TOOLS, bin=node, folder=app)
 
-    tsc = (node / "node", "node_modules/typescript/bin/tsc", "--strict", "--target", "es2023", "--types", "node")
+    tsc = (
+        node / "node",
+        "node_modules/typescript/bin/tsc",
+        "--strict",
+        "--target",
+        "es2023",
+        "--types",
+        "node",
+    )
     for module, resolution in (("nodenext", "nodenext"), ("esnext", "bundler")):
         options = ("--module", module, "--moduleResolution", resolution, "--lib", "es2024,dom,dom.iterable")
         run_program(*tsc, *options, "--noEmit", "guide.ts", bin=node, folder=app)
