@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from playwright.sync_api import expect
@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 from avatar_creator import AvatarCreator
 from tests import pictures
 from tests.browser.visitor import Visitor
+from tests.support.presence import present
 from tests.support.rows import copy_row
 from tests.support.service import Deployment
 
@@ -39,9 +40,13 @@ def ids(site: Deployment, client: AvatarCreator) -> Iterator[tuple[str, set[str]
     """A project and its avatars, all with the picture of the first one."""
     project = client.projects.create("Everybody")
     first = client.avatars.upload(project, pictures.png(pictures.scene(300, 300)), name="Face 0")
-    now = datetime.now(UTC)
+    newest = uuid.UUID(first.id).int
     copies = [
-        {"id": str(uuid.uuid4()), "name": f"Face {number}", "create_time": now - timedelta(seconds=number)}
+        {
+            "id": str(uuid.UUID(int=newest - number)),  # lists have the order of the ids
+            "name": f"Face {number}",
+            "create_time": present(first.create_time) - timedelta(seconds=number),
+        }
         for number in range(1, AVATARS)
     ]
     copy_row(site, "avatars", {"id": first.id}, copies)
@@ -55,7 +60,7 @@ def test_scrolling_to_the_end_shows_each_of_a_thousand_avatars_once(
 ) -> None:
     project_id, expected = ids
     page = visitor.open(f"/projects/{project_id}")
-    expect(page.get_by_role("link", name="Face 0")).to_be_visible()
+    expect(page.get_by_role("link", name="Face 0", exact=True)).to_be_visible()
     page.evaluate(_WATCH_TILES)
 
     page.wait_for_function(_SCROLL, arg=AVATARS)
