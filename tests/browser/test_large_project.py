@@ -20,11 +20,11 @@ AVATARS = 1_000
 
 _WATCH_TILES = """() => {
     window.seen = new Set();
-    window.twice = new Set();
+    window.doubled = 0;
     const look = () => {
         const now = [...document.querySelectorAll("[data-tile]")].map((tile) => tile.dataset.tile);
         for (const id of now) seen.add(id);
-        for (const id of now) if (now.indexOf(id) !== now.lastIndexOf(id)) twice.add(id);
+        doubled = Math.max(doubled, now.length - new Set(now).size);
     };
     new MutationObserver(look).observe(document.body, {childList: true, subtree: true});
     look();
@@ -66,7 +66,7 @@ def test_scrolling_to_the_end_shows_each_of_a_thousand_avatars_once(
     page.wait_for_function(_SCROLL, arg=AVATARS)
 
     assert set(page.evaluate("[...seen]")) == expected
-    assert page.evaluate("[...twice]") == []
+    assert page.evaluate("doubled") == 0
     expect(page.get_by_role("link", name=f"Face {AVATARS - 1}")).to_be_visible()
     # The browser lays out only what is near the window, so that the page stays smooth.
     rendered = page.evaluate(
