@@ -66,7 +66,7 @@ def client(site: Deployment, user: str, router: RouterFake) -> Iterator[AvatarCr
 
 
 @pytest.fixture
-def visit(browser: Browser, site: Deployment, user: str, router: RouterFake) -> Iterator[Visit]:
+def visit(browser: Browser, site: Deployment, user: str) -> Iterator[Visit]:
     """Open browser windows. The test fails if anything unexpected goes wrong in one."""
     visitors: list[Visitor] = []
 

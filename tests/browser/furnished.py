@@ -8,7 +8,9 @@ from PIL import Image
 
 from avatar_creator import Avatar, AvatarCreator, Project
 from tests import pictures
+from tests.support.generations import FAILED
 from tests.support.huggingface_router import Behavior, Fault, RouterFake
+from tests.support.waiting import wait_until
 
 _COLORS = ("teal", "orchid", "goldenrod", "slateblue", "tomato")
 REFUSED = Fault(stage="result", status=422, error_type="content_policy_violation")
@@ -44,7 +46,8 @@ def furnish(client: AvatarCreator, router: RouterFake) -> Furnished:
         client.usage.record(avatar, app_id=app_id, app_name=app_name, action="generate_poses")
     client.generations.create(project, "confident business woman", width=256, height=256).wait()
     router.behave(REFUSED, always=Behavior(hold=True))
-    client.generations.create(project, "a man in the rain")
+    failing = client.generations.create(project, "a man in the rain")
+    wait_until(lambda: failing.refresh().state == FAILED)
     for prompt in ("a calm engineer", "a smiling chef", "a dancer in the evening"):
         client.generations.create(project, prompt)
     return Furnished(project, avatar)
