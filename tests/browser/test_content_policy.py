@@ -85,7 +85,7 @@ def test_the_browser_blocks_what_an_attacker_would_inject(visitor: Visitor) -> N
 
     for name, (directive, attempt) in ATTEMPTS.items():
         page.evaluate(f"() => {{ blocked.length = 0; {attempt} }}")
-        page.wait_for_function("blocked.length > 0")
+        page.wait_for_function("() => blocked.length > 0")
         assert page.evaluate("blocked") == [directive], name
         assert page.evaluate("window.attacked") is None, name
 

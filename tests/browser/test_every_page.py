@@ -48,7 +48,7 @@ _SAME_IN_BOTH = {
 _MOVING = """document.getAnimations()
     .filter((each) => each.playState === "running" && each.effect.getComputedTiming().endTime > 200)
     .map((each) => each.animationName ?? each.transitionProperty)"""
-_STILL = """document.getAnimations().every((each) => each.playState !== "running")"""
+_STILL = """() => document.getAnimations().every((each) => each.playState !== "running")"""
 _FLAT = """[...document.querySelectorAll("[role=progressbar], progress, meter")].filter((bar) => {
     if (!bar.checkVisibility() || bar.childElementCount === 0) return false;
     const paint = (part) => getComputedStyle(part)[part instanceof SVGElement ? "stroke" : "backgroundColor"];
