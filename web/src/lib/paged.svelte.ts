@@ -94,12 +94,14 @@ export class Paged<T extends { id: string }> {
   }
 }
 
-/** Attachment for the end of a list: call a function when the user comes near it. */
-export function near(reached: () => void) {
+/** Attachment for the end of a list: load its next page when the user comes near it. */
+export function near(list: { readonly items: readonly unknown[]; more: () => Promise<void> }) {
   return (node: HTMLElement): (() => void) => {
+    // An observer tells only changes. If the user is near the new end, too, nothing has changed: so each page has its own.
+    void list.items;
     const observer = new IntersectionObserver(
       (entries) => {
-        if (entries.some(({ isIntersecting }) => isIntersecting)) reached();
+        if (entries.some(({ isIntersecting }) => isIntersecting)) void list.more();
       },
       { rootMargin: "1500px 0px" },
     );
