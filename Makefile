@@ -10,12 +10,15 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 
 CONTRACT := $(wildcard protos/avatar_creator/v1/*.proto protos_third_party/*/*/*.proto protos_third_party/*/*/*/*.proto)
 
+# The built page. It is part of the service's package, so that nobody needs Node to serve it.
+PAGE := server/avatar_creator_server/web/page
+
 # The tests' connection pooler, the only program that no Python package brings. The file has its path.
 PGBOUNCER := build/pgbouncer/program
 # The tests' browser. The file has its path.
 CHROMIUM := build/chromium/program
 
-.PHONY: help node typescript web demo test test-quick pgbouncer chromium faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench bench-check plans screenshots docs wheels clean
+.PHONY: help node typescript typescript-package client-nodes web demo test test-quick pgbouncer chromium faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench bench-check plans screenshots docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -59,10 +62,15 @@ node: .venv-node/.installed ## Install Node and npm, which come as a Python pack
 
 typescript: clients/typescript/dist/.built ## Build the TypeScript client into clients/typescript/dist
 
-web: web/node_modules/.installed clients/typescript/dist/.built ## Check the page, and build it into the service's package
-	cd web && $(NPM) run --silent check && $(NPM) run --silent build
+typescript-package: clients/typescript/dist/.built ## Pack the TypeScript client into dist/, as npm would publish it
+	mkdir -p dist
+	cd clients/typescript && $(NPM) pack --silent --ignore-scripts --pack-destination ../../dist
 
-check: .venv/.development build/protos/.generated build/typescript/.generated clients/typescript/dist/.built ## Check everything about the code except its behavior
+web: build/page.built ## Build the page into the service's package
+	rm -rf $(PAGE)
+	cp -R build/page $(PAGE)
+
+check: .venv/.development build/protos/.generated build/typescript/.generated clients/typescript/dist/.built build/page.built ## Check everything about the code except its behavior
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -77,6 +85,9 @@ check: .venv/.development build/protos/.generated build/typescript/.generated cl
 		&& diff --recursive build/typescript/gen clients/typescript/gen \
 		|| (echo "The generated files are stale: run 'make protos'." && exit 1)
 	$(BIN)/python clients/python/generate_sync.py --check
+	cd clients/typescript && $(NPM) run --silent check
+	cd web && $(NPM) run --silent check
+	diff --recursive build/page $(PAGE) || (echo "The built page is stale: run 'make web'." && exit 1)
 	$(BIN)/python -m tests.check_english
 	$(BIN)/python -m tests.check_schema
 	$(BIN)/python -m docs.site.models --check
@@ -104,6 +115,9 @@ client: .venv/.development ## Generate the sync client from the async one
 
 client-floor: .venv/.client-floor ## Test the client with the oldest libraries it supports
 	.venv-client-floor/bin/python -m pytest tests/client --confcutdir=tests/client -p no:cacheprovider
+
+client-nodes: .venv/.development clients/typescript/dist/.built ## Test the packed TypeScript client on the oldest and the newest Node it supports
+	$(BIN)/python -m pytest tests/typescript/test_package.py -m "slow"
 
 test-gpu-extra: .venv-gpu/.installed ## Test the provider diffusers with a tiny form of each model, without a graphics card
 	.venv-gpu/bin/python -m pytest tests/gpu -p no:cacheprovider --numprocesses 2 --dist worksteal
@@ -181,7 +195,7 @@ clean: ## Remove everything that make made
 	touch $@
 
 clients/typescript/node_modules/.installed: clients/typescript/package.json clients/typescript/package-lock.json .venv-node/.installed
-	cd clients/typescript && $(NPM) ci --silent
+	cd clients/typescript && $(NPM) ci --loglevel=error
 	touch $@
 
 clients/typescript/dist/.built: $(wildcard clients/typescript/src/*.ts clients/typescript/gen/*/*/*) clients/typescript/tsconfig.json clients/typescript/node_modules/.installed
@@ -190,6 +204,10 @@ clients/typescript/dist/.built: $(wildcard clients/typescript/src/*.ts clients/t
 
 web/node_modules/.installed: web/package.json web/package-lock.json .venv-node/.installed
 	cd web && $(NPM) ci --silent
+	touch $@
+
+build/page.built: $(shell find web -name node_modules -prune -o -type f -print) web/node_modules/.installed clients/typescript/dist/.built
+	cd web && $(NPM) run --silent build
 	touch $@
 
 build/typescript/.generated: buf.gen.typescript.yaml $(CONTRACT) clients/typescript/node_modules/.installed .venv/.development

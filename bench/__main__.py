@@ -21,7 +21,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from bench import calls, footprint, generations, growth, memory, pictures, promises, watchers
+from bench import calls, footprint, generations, growth, memory, pictures, promises, watchers, web
 from bench.goals import GOALS
 from bench.lab import Lab, Scale
 from bench.load import generator
@@ -50,6 +50,7 @@ GROUPS: tuple[tuple[tuple[str, ...], _Measure], ...] = (
     (generations.ROWS, generations.measure),
     (pictures.ROWS, pictures.measure),
     (watchers.ROWS, watchers.measure),
+    (web.ROWS, web.measure),
     (footprint.ROWS, footprint.measure),
     (growth.ROWS, growth.measure),
 )

@@ -62,6 +62,23 @@ GOALS: tuple[Goal, ...] = (
         more_is_better=False,
     ),
     Goal("watcher-memory", "memory of an idle watcher", "null stream", "≤ 1.25", 1.25, more_is_better=False),
+    Goal("web-get-avatar", "GetAvatar over Connect", "over gRPC", "≥ 0.35", 0.35),
+    Goal(
+        "web-get-avatar-p50",
+        "GetAvatar over Connect, p50 of a lone call",
+        "over gRPC",
+        "≤ 2.5",
+        2.5,
+        more_is_better=False,
+    ),
+    Goal(
+        "web-watcher-memory",
+        "memory of a watch over Connect, 1,000 open",
+        "over gRPC",
+        "≤ 2",
+        2,
+        more_is_better=False,
+    ),
     Goal("workers", "instant provider, 2 workers", "1 worker", "≥ 1.7, or the CPU full", 1.7),
     Goal(
         "generation-cpu",

@@ -44,7 +44,7 @@ def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
     """Measure these of `ROWS`."""
     if "watchers" in rows or "watchers-later" in rows:
         with (
-            _service(lab) as (deployment, project_id),
+            waiting_generation(lab) as (deployment, project_id),
             _null(_first_message(deployment, project_id)) as null,
             _both(deployment, project_id, null, _WATCHERS[lab.scale]) as fans,
         ):
@@ -58,7 +58,7 @@ def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
     if "watcher-memory" in rows:
         count = _IDLE_WATCHERS[lab.scale]
         pairs = interleaved(
-            lambda: _memory_of_service(lab, count),
+            lambda: memory_of_service(lab, count),
             lambda: _memory_of_null(count),
             min(lab.pairs, _MEMORY_PAIRS),
         )
@@ -66,7 +66,7 @@ def measure(lab: Lab, rows: Sequence[str]) -> Iterator[Result]:
 
 
 @contextlib.contextmanager
-def _service(lab: Lab) -> Iterator[tuple[Deployment, str]]:
+def waiting_generation(lab: Lab) -> Iterator[tuple[Deployment, str]]:
     """Yield a service without a worker, and a project with one generation that waits."""
     with lab.deployment() as deployment:
         deployment.start_server()
@@ -182,8 +182,9 @@ def _watching(target: Target, count: int) -> Iterator[Callable[[], float]]:
             process.kill()
 
 
-def _memory_of_service(lab: Lab, count: int) -> float:
-    with _service(lab) as (deployment, project_id):
+def memory_of_service(lab: Lab, count: int) -> float:
+    """Return the memory that each of so many idle watches adds to a server, in KiB."""
+    with waiting_generation(lab) as (deployment, project_id):
         return _memory_kib(
             deployment.servers[0].pid,
             rpc(deployment, _WATCH, pb.WatchGenerationsRequest(project_id=project_id)),

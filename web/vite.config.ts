@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig, type Plugin } from "vite";
@@ -21,12 +22,22 @@ const withoutJson: Plugin = {
   },
 };
 
+/** Puts the font's license next to the font, as the SIL Open Font License asks. */
+const fontLicense: Plugin = {
+  name: "font-license",
+  apply: "build",
+  generateBundle() {
+    const source = readFileSync(new URL("node_modules/@fontsource-variable/plus-jakarta-sans/LICENSE", import.meta.url));
+    this.emitFile({ type: "asset", fileName: "assets/plus-jakarta-sans-license.txt", source });
+  },
+};
+
 export default defineConfig({
-  plugins: [svelte(), withoutJson],
+  plugins: [svelte(), withoutJson, fontLicense],
   // As in tsconfig.json. The client is part of this repository, and `make typescript` builds it.
   resolve: { alias: { "avatar-creator": fileURLToPath(new URL("../clients/typescript/dist/index.js", import.meta.url)) } },
   build: {
-    outDir: "../server/avatar_creator_server/web/page",
+    outDir: "../build/page",
     emptyOutDir: true,
     // Browsers that know light-dark() and content-visibility. Older ones would need twice the CSS.
     target: ["chrome123", "edge123", "firefox125", "safari18"],

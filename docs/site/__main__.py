@@ -25,6 +25,7 @@ _ROOT_PAGES = {
     "CHANGELOG.md": "changelog.md",
     "SECURITY.md": "security.md",
     "clients/python/README.md": "client-package.md",
+    "clients/typescript/README.md": "npm-package.md",
     "examples/README.md": "examples.md",
     "protos_third_party/README.md": "third-party-protos.md",
 }

@@ -16,8 +16,8 @@ BIN = REPOSITORY / ".venv-node" / "bin"
 _COMMAND_SECONDS = 240.0
 
 
-def node_environment(bin: Path = BIN, **variables: str) -> dict[str, str]:
-    """Return our environment with the programs of `bin` first in the path, and with these variables."""
+def node_environment(variables: Mapping[str, str], bin: Path = BIN) -> dict[str, str]:
+    """Return our environment with these variables, and with the programs of `bin` first in the path."""
     return {**os.environ, "PATH": f"{bin}{os.pathsep}{os.environ['PATH']}", **variables}
 
 
@@ -29,9 +29,14 @@ def run_node(
         [BIN / "node", *arguments],
         timeout=_COMMAND_SECONDS,
         directory=directory,
-        environment=environment or node_environment(),
+        environment=environment or node_environment({}),
         merge_errors=True,
     )
+
+
+def require_built_client() -> None:
+    """Fail if `make` has not built the TypeScript client."""
+    assert (CLIENT / "dist" / ".built").exists(), "build the TypeScript client first: run 'make typescript'"
 
 
 def run_node_tests(*files: Path, **variables: str) -> None:
@@ -45,6 +50,6 @@ def run_node_tests(*files: Path, **variables: str) -> None:
         AssertionError: A test failed, or `make typescript` has not built the client.
     """
     assert files, "no tests to run"
-    assert (CLIENT / "dist" / ".built").exists(), "build the TypeScript client first: run 'make typescript'"
-    finished = run_node("--test", "--test-timeout=120000", *files, environment=node_environment(**variables))
+    require_built_client()
+    finished = run_node("--test", "--test-timeout=120000", *files, environment=node_environment(variables))
     assert finished.returncode == 0, f"tests of the TypeScript client failed:\n{finished.stdout}"

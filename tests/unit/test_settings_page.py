@@ -34,6 +34,8 @@ def default_on_page(field: FieldInfo) -> str | None:
         value = value.get_secret_value()
     if value is None or value == "" or value == {}:
         return None
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     return f"`{value:g}`" if isinstance(value, int | float) else f"`{value}`"
 
 

@@ -22,7 +22,7 @@ RPCS = rpcs()
 
 @dataclass
 class Ids:
-    """What the calls so far have made."""
+    """Resources that earlier calls have made."""
 
     user: str
     project: str = ""
@@ -65,7 +65,7 @@ USES: dict[str, Callable[[Ids], _Fields]] = {
 }
 
 NOT_ALLOWED: dict[str, Callable[[Ids], _Fields]] = {
-    # An ended generation can neither be cancelled nor tried again.
+    # A generation that has completed cannot be cancelled or tried again.
     "CancelGeneration": lambda ids: {"generation_id": ids.generation},
     "RetryGeneration": lambda ids: {"generation_id": ids.generation},
     "RetryNow": lambda ids: {"generation_id": ids.generation},

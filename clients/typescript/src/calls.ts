@@ -88,8 +88,7 @@ export async function attempts<T>(
   options: CallOptions,
   attempt: (attempt: Attempt) => Promise<T>,
 ): Promise<T> {
-  const retries = new CallRetries(connection.backoff, options.timeoutMs ?? deadlineMs(connection, method), {
-    resendable: true,
+  const retries = new CallRetries(connection.backoff, connection.clock, options.timeoutMs ?? deadlineMs(connection, method), {
     retryable: isRetryable(method),
     retries: connection.retries,
     renewsToken: connection.renewsToken,

@@ -3,7 +3,7 @@
 import { Code, type Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
 import { AvatarCreatorError } from "./errors.js";
-import { DEFAULT_BACKOFF, type Backoff } from "./retries.js";
+import { DEFAULT_BACKOFF, type Backoff, type Clock } from "./retries.js";
 
 /** A bearer token, or a function that the client calls before every attempt to get one. Empty: no token. */
 export type Token = string | (() => string | Promise<string>);
@@ -39,6 +39,8 @@ export interface ConnectionOptions {
   readonly backoff?: Partial<Backoff> | undefined;
   /** Function called each time that a watch has lost its connection. */
   readonly onReconnect?: ((event: ReconnectEvent) => void) | undefined;
+  /** Function that returns milliseconds that never decrease; tests replace it. */
+  readonly clock?: Clock | undefined;
 }
 
 /** A connection to a service, for the functions of this package. `connect` makes one. */
@@ -50,6 +52,7 @@ export interface Connection {
   readonly transferTimeoutMs: number | undefined;
   readonly retries: number;
   readonly backoff: Backoff;
+  readonly clock: Clock;
   readonly onReconnect: ((event: ReconnectEvent) => void) | undefined;
   /** Whether a function returns the token, so that an expired one can be replaced. */
   readonly renewsToken: boolean;
@@ -75,6 +78,7 @@ export function connect(options: ConnectionOptions): Connection {
     transferTimeoutMs: options.transferTimeoutMs,
     retries: options.retries ?? Infinity,
     backoff: { ...DEFAULT_BACKOFF, ...options.backoff },
+    clock: options.clock ?? (() => performance.now()),
     onReconnect: options.onReconnect,
     renewsToken: typeof token === "function",
     authorization: async () => bearer(typeof token === "function" ? await token() : token),

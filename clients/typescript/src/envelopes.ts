@@ -2,19 +2,12 @@
  * Client streams of the Connect protocol over HTTP/1.1.
  *
  * Browsers cannot stream the body of a request. Such a stream is a POST of envelopes (1 byte of flags, 4 bytes of
- * length, a message), so the envelopes are put together beforehand and sent as one Blob.
+ * length, a message), so the envelopes are put together beforehand and sent as one Blob. The browser reads the parts that
+ * are files while it sends them.
  * Source: https://connectrpc.com/docs/protocol#streaming-rpcs
  */
 
-import {
-  create,
-  fromBinary,
-  toBinary,
-  type DescMessage,
-  type DescMethodClientStreaming,
-  type MessageInitShape,
-  type MessageShape,
-} from "@bufbuild/protobuf";
+import { fromBinary, type DescMessage, type DescMethodClientStreaming, type MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { createMethodUrl } from "@connectrpc/connect/protocol";
 import { codeFromHttpStatus, endStreamFlag, endStreamFromJson } from "@connectrpc/connect/protocol-connect";
@@ -25,16 +18,12 @@ export type OnProgress = (sent: number, total: number) => void;
 
 const HEADER_BYTES = 5;
 
-/** Return the body of a request with these messages. */
-export function bodyOf<I extends DescMessage>(schema: I, messages: readonly MessageInitShape<I>[]): Blob {
-  const parts: Uint8Array<ArrayBuffer>[] = [];
-  for (const message of messages) {
-    const bytes = toBinary(schema, create(schema, message));
-    const header = new Uint8Array(HEADER_BYTES);
-    new DataView(header.buffer).setUint32(1, bytes.length);
-    parts.push(header, bytes as Uint8Array<ArrayBuffer>);
-  }
-  return new Blob(parts);
+/** Return the envelope of an encoded message, whose bytes may come in parts. */
+export function envelopeOf(...message: readonly (Blob | Uint8Array)[]): Blob {
+  const header = new Uint8Array(HEADER_BYTES);
+  const size = message.reduce((sum, part) => sum + (part instanceof Blob ? part.size : part.length), 0);
+  new DataView(header.buffer).setUint32(1, size);
+  return new Blob([header, ...(message as BlobPart[])]);
 }
 
 /** Send the body, and return the response. */
@@ -97,7 +86,7 @@ async function sendByFetch(
   } catch (thrown) {
     if (signal?.aborted) throw abortedBy(signal);
     if (thrown instanceof Error && thrown.name === "TimeoutError") throw tooLate();
-    throw thrown;
+    throw ConnectError.from(thrown, Code.Unavailable);
   }
 }
 

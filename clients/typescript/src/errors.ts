@@ -93,7 +93,8 @@ export function errorOf(thrown: unknown): AvatarCreatorError {
   const info = error.findDetails(ErrorInfoSchema)[0];
   const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
   const resource = error.findDetails(ResourceInfoSchema)[0];
-  const code = info === undefined && isLostConnection(error) ? Code.Unavailable : error.code;
+  const isLost = info === undefined && thrown instanceof ConnectError && isLostConnection(thrown);
+  const code = isLost ? Code.Unavailable : error.code;
   return new AvatarCreatorError(code === error.code ? error.rawMessage : LOST, code, {
     reason: (info?.reason ?? "") as ErrorReasonName | "",
     metadata: info?.metadata ?? {},
@@ -148,7 +149,7 @@ export function callErrorOf(thrown: unknown, signal: AbortSignal | undefined): A
 
 const LOST = "the service cannot be reached, or the connection to it was lost";
 
-/** `fetch` reports a lost connection as a TypeError, and a body that ends too early has no last envelope. */
+/** Transports pass on the TypeError of `fetch` for a lost connection. A body that ends too early has no last envelope. */
 function isLostConnection(error: ConnectError): boolean {
   return (
     (error.code === Code.Unknown || error.code === Code.Internal || error.code === Code.InvalidArgument) &&

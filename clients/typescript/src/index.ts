@@ -26,7 +26,7 @@ export {
   type Resource,
 } from "./errors.js";
 export { items, type Items } from "./pages.js";
-export type { Backoff } from "./retries.js";
+export type { Backoff, Clock } from "./retries.js";
 export { upload, type UploadOptions } from "./upload.js";
 export { hasEnded, watch, type KnownRevisions, type Watch, type WatchOptions, type WatchSelection } from "./watch.js";
 

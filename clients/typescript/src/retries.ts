@@ -33,6 +33,9 @@ export interface Backoff {
 
 export const DEFAULT_BACKOFF: Backoff = { initialMs: 100, factor: 2, maximumMs: 5_000, random: Math.random };
 
+/** Function that returns milliseconds that never decrease. */
+export type Clock = () => number;
+
 /** Attempts of one logical call. Its timeout starts when this object is created. */
 export class CallRetries {
   readonly #deadline: number;
@@ -41,15 +44,16 @@ export class CallRetries {
 
   constructor(
     readonly backoff: Backoff,
+    readonly clock: Clock,
     timeoutMs: number,
-    readonly facts: { resendable: boolean; retryable: boolean; retries: number; renewsToken: boolean },
+    readonly facts: { retryable: boolean; retries: number; renewsToken: boolean },
   ) {
-    this.#deadline = timeoutMs > 0 ? now() + timeoutMs : Infinity;
+    this.#deadline = timeoutMs > 0 ? clock() + timeoutMs : Infinity;
   }
 
   /** Milliseconds left for the next attempt; undefined if there is no limit. */
   get remainingMs(): number | undefined {
-    return remaining(this.#deadline);
+    return remaining(this.#deadline, this.clock);
   }
 
   /** Throw the error of the last attempt, if this is the token that had expired. */
@@ -59,9 +63,9 @@ export class CallRetries {
 
   /** Return the milliseconds to wait before the next attempt; undefined if the caller must throw `error`. */
   delayAfter(error: AvatarCreatorError, authorization: string): number | undefined {
-    const { resendable, retryable, retries, renewsToken } = this.facts;
-    const left = this.#deadline - now();
-    if (!resendable || left <= 0) return undefined;
+    const { retryable, retries, renewsToken } = this.facts;
+    const left = this.#deadline - this.clock();
+    if (left <= 0) return undefined;
     if (renewsToken && error.reason === "TOKEN_EXPIRED" && this.#expiredToken === undefined) {
       this.#expiredToken = { error, authorization };
       return 0;
@@ -78,12 +82,13 @@ export class CallRetries {
 export class Reconnects {
   readonly #deadline: number;
   #expiredToken: { error: AvatarCreatorError; authorization: string } | undefined;
-  #connectTime = now();
+  #connectTime: number;
   #failures = 0;
   #failingSince: number | undefined;
 
   constructor(
     readonly backoff: Backoff,
+    readonly clock: Clock,
     readonly facts: {
       timeoutMs: number | undefined;
       reconnectForMs: number;
@@ -91,12 +96,13 @@ export class Reconnects {
       renewsToken: boolean;
     },
   ) {
-    this.#deadline = facts.timeoutMs === undefined ? Infinity : now() + facts.timeoutMs;
+    this.#connectTime = clock();
+    this.#deadline = facts.timeoutMs === undefined ? Infinity : clock() + facts.timeoutMs;
   }
 
   /** Milliseconds left for the next connection; undefined if there is no limit. */
   get remainingMs(): number | undefined {
-    return remaining(this.#deadline);
+    return remaining(this.#deadline, this.clock);
   }
 
   /** Number of failures since the last message. */
@@ -108,7 +114,7 @@ export class Reconnects {
   connectingWith(authorization: string): void {
     if (this.#expiredToken?.authorization === authorization) throw this.#expiredToken.error;
     this.#expiredToken = undefined;
-    this.#connectTime = now();
+    this.#connectTime = this.clock();
   }
 
   /** Forget earlier failures, because a message arrived. */
@@ -124,7 +130,7 @@ export class Reconnects {
    * `Code.DeadlineExceeded`, if the timeout of the watch passed.
    */
   delayAfter(error: AvatarCreatorError, authorization: string): number {
-    const time = now();
+    const time = this.clock();
     if (time >= this.#deadline && (error.code === Code.DeadlineExceeded || error.code === Code.Unavailable)) {
       throw new AvatarCreatorError(
         "the timeout of the watch passed; the service continues the work, so watch it again",
@@ -177,11 +183,7 @@ function delayOf(backoff: Backoff, failures: number, error: AvatarCreatorError):
   return (error.retryAfterMs ?? 0) + bound * backoff.random();
 }
 
-function remaining(deadline: number): number | undefined {
+function remaining(deadline: number, clock: Clock): number | undefined {
   // At least 1, because 0 means no timeout to a transport.
-  return deadline === Infinity ? undefined : Math.max(1, Math.ceil(deadline - now()));
-}
-
-function now(): number {
-  return performance.now();
+  return deadline === Infinity ? undefined : Math.max(1, Math.ceil(deadline - clock()));
 }

@@ -1,16 +1,17 @@
 /** Uploads of pictures. */
 
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import { create, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Avatar } from "../gen/avatar_creator/v1/avatar_pb.js";
 import {
   AvatarService,
+  UploadAvatarRequestSchema,
   type UploadAvatarMetadataSchema,
-  type UploadAvatarRequestSchema,
 } from "../gen/avatar_creator/v1/avatar_service_pb.js";
 import { attempts, type Attempt, type CallOptions } from "./calls.js";
 import type { Connection } from "./connection.js";
-import { bodyOf, sendEnvelopes, type OnProgress } from "./envelopes.js";
+import { envelopeOf, sendEnvelopes, type OnProgress } from "./envelopes.js";
 import { newRequestId } from "./request-id.js";
 
 /** Size of every chunk except the last; the contract recommends 64 to 256 KiB. */
@@ -52,13 +53,15 @@ export async function upload(
     },
   };
   const { uploadUrl } = connection;
-  // One attempt sends all envelopes at once, so a picture is read into memory once for all of them.
-  const body = uploadUrl === undefined ? undefined : bodyOf(method.input, [first, ...(await chunksOf(picture))]);
   const scaled = onProgress && ((sent: number, total: number) => onProgress(share(sent, total, picture), picture.size));
-  const send = async (attempt: Attempt) =>
-    uploadUrl !== undefined && body !== undefined
-      ? sendEnvelopes(uploadUrl, method, body, attempt, signal, scaled)
-      : sendStream(connection, messagesOf(first, picture, onProgress), attempt, signal);
+  const send = async (attempt: Attempt) => {
+    if (uploadUrl === undefined) {
+      return sendStream(connection, messagesOf(first, picture, onProgress), attempt, signal);
+    }
+    // A file that was removed fails here. In the middle of a request, it would look like a lost connection.
+    await picture.slice(0, 1).arrayBuffer();
+    return sendEnvelopes(uploadUrl, method, bodyOf(first, picture), attempt, signal, scaled);
+  };
   const { avatar } = await attempts(connection, method, { signal, timeoutMs }, send);
   if (avatar === undefined) throw new ConnectError("the response has no avatar", Code.Internal);
   return avatar;
@@ -79,20 +82,22 @@ async function sendStream(
 async function* messagesOf(first: Message, picture: Blob, onProgress: OnProgress | undefined): AsyncGenerator<Message> {
   yield first;
   for (let at = 0; at < picture.size; at += CHUNK_BYTES) {
-    yield await chunkOf(picture, at);
+    const chunk = await picture.slice(at, at + CHUNK_BYTES).arrayBuffer();
+    yield { payload: { case: "chunk", value: new Uint8Array(chunk) } };
     onProgress?.(Math.min(at + CHUNK_BYTES, picture.size), picture.size);
   }
 }
 
-async function chunksOf(picture: Blob): Promise<Message[]> {
-  const chunks: Message[] = [];
-  for (let at = 0; at < picture.size; at += CHUNK_BYTES) chunks.push(await chunkOf(picture, at));
-  return chunks;
-}
-
-async function chunkOf(picture: Blob, at: number): Promise<Message> {
-  const bytes = await picture.slice(at, at + CHUNK_BYTES).arrayBuffer();
-  return { payload: { case: "chunk", value: new Uint8Array(bytes) } };
+/** Return the body of an upload, without reading the picture. */
+function bodyOf(first: Message, picture: Blob): Blob {
+  const schema = UploadAvatarRequestSchema;
+  const envelopes = [envelopeOf(toBinary(schema, create(schema, first)))];
+  for (let at = 0; at < picture.size; at += CHUNK_BYTES) {
+    const chunk = picture.slice(at, at + CHUNK_BYTES);
+    const prefix = new BinaryWriter().tag(schema.field.chunk.number, WireType.LengthDelimited).uint32(chunk.size);
+    envelopes.push(envelopeOf(prefix.finish(), chunk));
+  }
+  return new Blob(envelopes);
 }
 
 /** Return the bytes of the picture that have been sent with this part of the body. */

@@ -1,3 +1,6 @@
+// Apps whose `lib` is older than `Symbol.asyncDispose` must compile too.
+/// <reference lib="esnext.disposable" preserve="true" />
+
 /** Watches of generations, which resume after a lost connection without losing or repeating a state. */
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
@@ -86,7 +89,7 @@ async function* statesOf(
   options: WatchOptions,
   signal: AbortSignal,
 ): AsyncGenerator<Generation, undefined> {
-  const reconnects = new Reconnects(connection.backoff, {
+  const reconnects = new Reconnects(connection.backoff, connection.clock, {
     timeoutMs: options.timeoutMs,
     reconnectForMs: options.reconnectForMs ?? 60_000,
     resource: progress.resource,

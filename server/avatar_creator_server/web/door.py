@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class DoorParts:
-    """What a web port needs from its server."""
+    """The parts of a server that its web port needs."""
 
     core: Core
     load_calls: Callable[[], AsgiApplication]
@@ -41,7 +41,7 @@ class DoorParts:
     transfers: Transfers
     """The uploads and downloads of the server. Pictures that are sent here count among them."""
     is_ready: Callable[[], bool]
-    """Whether the server accepts calls, and can answer them."""
+    """Returns True if the server accepts calls, and can answer them."""
     connections: int
     """Maximum number of open connections."""
     shares_port: bool = False

@@ -10,7 +10,7 @@ LINK_SECONDS = 3_600
 
 
 def signed_in_link(settings: Settings, url: str, user_id: str) -> str:
-    """Return a link that opens the page as a user. Whoever has it is that user, so it must not be logged.
+    """Return a link that opens the page as a user. It contains a token, so it must not be logged.
 
     Browsers keep the part after `#` to themselves.
     """

@@ -7,7 +7,7 @@ import { words } from "../lib/language.svelte.js";
 import { live } from "../lib/live.svelte.js";
 import { questions } from "../lib/questions.svelte.js";
 import { toasts } from "../lib/toasts.svelte.js";
-import { delayed } from "../lib/undo.js";
+import { deleteLater } from "../lib/undo.js";
 
 const t = words({
   en: {
@@ -29,28 +29,28 @@ const t = words({
 });
 
 /**
- * Ask whether to delete a project, tell what goes with it, and delete it after the time for "Undo".
- *
- * `hide` takes it from the screen at once, and `show` puts it back if the user undoes it or the call fails.
+ * Ask whether to delete a project, tell what goes with it, and delete it after the time for "Undo". Returns whether the
+ * user said yes.
  */
-export async function deleteProject(project: AvatarProject, hide: () => void, show: () => void): Promise<void> {
+export async function deleteProject(project: AvatarProject): Promise<boolean> {
   const running = live.unfinished.filter(({ projectId }) => projectId === project.id).length;
-  const lost = project.avatarCount === 0 && running === 0 ? t.empty : [project.avatarCount > 0 ? t.avatars(project.avatarCount) : "", running > 0 ? t.running(running) : ""].filter((line) => line !== "").join("\n");
-  if (!(await questions.ask({ title: t.title(project.name), text: lost, yes: t.yes, danger: true }))) return;
-  hide();
-  delayed(
-    t.deleted(project.name),
-    (leaving) => {
-      if (leaving) return api.sendLast("AvatarProjectService/DeleteProject", { projectId: project.id });
-      api.projects.deleteProject({ projectId: project.id }).then(
-        () => changes.tell({ kind: "project-deleted", id: project.id }),
-        (error: unknown) => {
-          if (gone(error)) return;
-          show();
-          toasts.show(inOneLine(error), { kind: "bad" });
-        },
-      );
-    },
-    show,
-  );
+  const lost = [project.avatarCount > 0 ? t.avatars(project.avatarCount) : "", running > 0 ? t.running(running) : ""].filter((line) => line !== "");
+  const text = lost.length === 0 ? t.empty : lost.join("\n");
+  if (!(await questions.ask({ title: t.title(project.name), text, yes: t.yes, danger: true }))) return false;
+  deleteLater(t.deleted(project.name), [project.id], async (leaving) => {
+    const request = { projectId: project.id };
+    if (leaving) {
+      api.sendLast("AvatarProjectService/DeleteProject", request);
+      return [];
+    }
+    try {
+      await api.projects.deleteProject(request);
+      changes.tell({ kind: "project-deleted", id: project.id });
+      return [];
+    } catch (error) {
+      if (!gone(error)) toasts.show(inOneLine(error), { kind: "bad" });
+      return [project.id];
+    }
+  });
+  return true;
 }

@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { AvatarCreator, Code, connect, hasReason, watch } from "avatar-creator";
+import { ConnectError } from "@connectrpc/connect";
+import { AvatarCreator, Code, connect, errorOf, hasReason, isAborted, watch } from "avatar-creator";
 import { failureOf } from "../support/failures.ts";
 import { ScriptedService, inTurn, refusal } from "../support/scripted-service.ts";
 import type { Protocol } from "../support/service.ts";
@@ -176,4 +177,13 @@ test("an error of the function that returns the token reaches the caller as it i
   await assert.rejects(client.watch("1").next(), failure);
   await assert.rejects(client.upload("1", new Blob([])), failure);
   await assert.rejects(client.download("1"), failure);
+});
+
+test("anything thrown has a typed error, and only a transport reports a lost connection", () => {
+  assert.equal(errorOf(new TypeError("a defect of the app")).code, Code.Unknown);
+  assert.equal(errorOf("a text").message, "a text");
+  assert.equal(errorOf(new ConnectError("lost", Code.Unknown, undefined, undefined, new TypeError())).code, Code.Unavailable);
+  assert(isAborted(new DOMException("left", "AbortError")));
+  assert(isAborted(errorOf(new DOMException("left", "AbortError"))));
+  assert(!hasReason(new Error("no"), "OVERLOADED"));
 });

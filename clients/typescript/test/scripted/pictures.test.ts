@@ -2,6 +2,10 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { openAsBlob } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import { Code, type UploadAvatarRequest } from "avatar-creator";
 import { failureOf } from "../support/failures.ts";
@@ -51,6 +55,17 @@ for (const protocol of PROTOCOLS) {
       assert.deepEqual(Buffer.concat(bytes), Buffer.from(PICTURE));
       assert.equal(progress.filter((share) => share === 1).length >= 2, true);
       assert.equal(Math.max(...progress), 1);
+    });
+
+    test("a file that was removed before its upload fails at once", async () => {
+      const folder = await mkdtemp(join(tmpdir(), "upload-"));
+      const path = join(folder, "gone.png");
+      await writeFile(path, PICTURE);
+      const picture = await openAsBlob(path);
+      await rm(folder, { recursive: true });
+      await using service = await ScriptedService.start({ avatars: { uploadAvatar: async () => ({ avatar: {} }) } });
+      const error = await failureOf(service.client(protocol).upload("p", picture, { name: "Sarah" }));
+      assert.notEqual(error.code, Code.Unavailable);
     });
 
     test("a damaged download is DATA_LOSS", async () => {

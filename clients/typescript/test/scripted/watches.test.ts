@@ -159,6 +159,25 @@ for (const protocol of PROTOCOLS) {
       assert.equal((await failureOf(watching.next())).reason, "SERVER_DRAINING");
     });
 
+    test("a watch without news that is cut again and again goes on", async () => {
+      // Each connection lasts 30 seconds, as long as a proxy leaves a quiet one open.
+      let time = 0;
+      const cuts = Array<State | Error>(5).fill(DRAINING);
+      const outcomes = [...cuts, state("a", 1, COMPLETED)];
+      await using service = await ScriptedService.start({
+        generations: {
+          async *watchGenerations() {
+            time += 30_000;
+            const outcome = outcomes.shift() as State | Error;
+            if (outcome instanceof Error) throw outcome;
+            yield { generation: outcome };
+          },
+        },
+      });
+      const client = service.client(protocol, { clock: () => time });
+      assert.equal((await allOf(client.watch("a"))).length, 1);
+    });
+
     test("an expired token is replaced during a watch", async () => {
       const expired = refusal(Code.Unauthenticated, "TOKEN_EXPIRED");
       await using service = await ScriptedService.start(
