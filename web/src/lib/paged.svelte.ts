@@ -94,8 +94,13 @@ export class Paged<T extends { id: string }> {
   }
 }
 
-/** Attachment for the end of a list: call a function when the user comes near it. */
-export function near(reached: () => void) {
+/**
+ * Attachment for the end of a list: call a function when the user comes near it.
+ *
+ * `count` is the number of entries. A new one begins anew, because an end that stays in sight does not come into sight.
+ */
+export function near(count: number, reached: () => void) {
+  void count;
   return (node: HTMLElement): (() => void) => {
     const observer = new IntersectionObserver(
       (entries) => {
