@@ -100,7 +100,7 @@ def test_an_expired_token_asks_for_another_one_and_keeps_what_was_typed(
     visitor.expect_problems("HTTP 401")
     short = site.token(user, exp=int(time.time()) + ENDS_SOON_SECONDS)
     page = visitor.open(f"/projects/{project.id}/generate", token=short)
-    prompt = page.get_by_role("textbox", name="Prompt")
+    prompt = page.get_by_role("textbox", name="Description")
     prompt.fill("confident business woman")
 
     # The watch ends with the token, so the page learns of it without any action.
