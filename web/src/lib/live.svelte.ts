@@ -44,6 +44,9 @@ const unfinished = $derived(
     .sort((one, other) => (one.id < other.id ? 1 : -1)),
 );
 
+/** It stays true while an expired token is replaced, so that nothing is forgotten then. */
+const signedIn = $derived(session.token !== "");
+
 /** Take in a state, unless a newer one is known. Returns whether it was new. */
 function take(generation: Generation): boolean {
   const known = generations.get(generation.id);
@@ -280,7 +283,7 @@ export const live = {
   /** Begin to watch for the user of the session. The frame calls it in an effect, so another user begins with nothing. */
   start(): () => void {
     const { user } = session;
-    if (session.need === "missing") return () => undefined;
+    if (!signedIn) return () => undefined;
     return untrack(() => follow(user));
   },
 };
