@@ -42,6 +42,7 @@ _SAME_IN_BOTH = {
         "Persona",
         "Seed",
     ),
+    *("Afro", "Fedora", "Formal", "Gender", "Hazel", "Hijab", "Peci", "Sporty", "Streetwear"),
     *("English", "Bahasa Indonesia"),
 }
 """Words that both languages share."""
