@@ -264,7 +264,8 @@ export const live = {
   /** Seconds until a generation will probably end, as the service said when it waited. Undefined: unknown. */
   secondsLeft(id: string, now: number): number | undefined {
     const end = expected.get(id);
-    return end === undefined ? undefined : Math.max(0, (end - now) / 1000);
+    // An estimate that was wrong is no longer one.
+    return end === undefined || now > end + 10_000 ? undefined : Math.max(0, (end - now) / 1000);
   },
   /** Take in what a call returned, so that its card is there before the watch says so. */
   add(...created: readonly Generation[]): void {
