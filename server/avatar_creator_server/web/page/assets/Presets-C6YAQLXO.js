@@ -1,1 +1,0 @@
-import{C as e,R as t,T as n,W as r,x as i}from"./disclose-version-BEOrePOH.js";var a=n(`<h1 tabindex="-1"> </h1>`);function o(n,o){var s=a(),c=r(s);t(()=>i(c,`Presets ${o.id??``}`)),e(n,s)}export{o as default};
