@@ -36,12 +36,16 @@ _MAX_HEAD_BYTES = 64 * 1024
 _FLOW = "flow"
 """Key of the flow control of a connection in the state of its requests."""
 
-_SOCKET_OPTIONS = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _SILENCE_SECONDS),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_SECONDS),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES),
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENCE_SECONDS * 1000),
+_SOCKET_OPTIONS = tuple(
+    (level, getattr(socket, name), value)
+    for level, name, value in (
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", _SILENCE_SECONDS),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", _PROBE_SECONDS),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", _PROBES),
+        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", _SILENCE_SECONDS * 1000),
+    )
+    if hasattr(socket, name)  # macOS has other ones
 )
 """tcp(7): a dead client is found within a minute, and one that takes nothing within half a minute."""
 
