@@ -16,7 +16,11 @@ type Words = Record<string, string | number>;
 
 /** Word of a value in the address: `young-adult`. */
 function word(of: Words, value: number): string {
-  return value === 0 ? "" : String(of[value] ?? "").toLowerCase().replaceAll("_", "-");
+  return value === 0
+    ? ""
+    : String(of[value] ?? "")
+        .toLowerCase()
+        .replaceAll("_", "-");
 }
 
 function value(of: Words, word: string | null): number {
@@ -27,7 +31,10 @@ function value(of: Words, word: string | null): number {
 export function fromAddress(query: URLSearchParams): Filters {
   return {
     query: query.get("q") ?? "",
-    sources: query.getAll("source").map((one) => value(SourceType, one)).filter((one) => one !== 0),
+    sources: query
+      .getAll("source")
+      .map((one) => value(SourceType, one))
+      .filter((one) => one !== 0),
     gender: value(Gender, query.get("gender")),
     ageRange: value(AgeRange, query.get("age")),
     style: value(Style, query.get("style")),
@@ -49,7 +56,14 @@ export function toAddress(changed: Partial<Filters>): Record<string, string | st
   return parts;
 }
 
-export const noFilters: Omit<Filters, "order"> = { query: "", sources: [], gender: 0, ageRange: 0, style: 0, ethnicity: "" };
+export const noFilters: Omit<Filters, "order"> = {
+  query: "",
+  sources: [],
+  gender: 0,
+  ageRange: 0,
+  style: 0,
+  ethnicity: "",
+};
 
 /** The filters that are set, except the search words: a label, and the change that takes each away. */
 export function active(filters: Filters): { key: string; label: string; without: Partial<Filters> }[] {
@@ -60,7 +74,16 @@ export function active(filters: Filters): { key: string; label: string; without:
   }));
   for (const name of ["gender", "ageRange", "style"] as const)
     if (filters[name] !== 0)
-      found.push({ key: name, label: `${attributeLabel(name)}: ${attributeValueLabel(name, filters[name])}`, without: { [name]: 0 } });
-  if (filters.ethnicity !== "") found.push({ key: "ethnicity", label: `${attributeLabel("ethnicity")}: ${filters.ethnicity}`, without: { ethnicity: "" } });
+      found.push({
+        key: name,
+        label: `${attributeLabel(name)}: ${attributeValueLabel(name, filters[name])}`,
+        without: { [name]: 0 },
+      });
+  if (filters.ethnicity !== "")
+    found.push({
+      key: "ethnicity",
+      label: `${attributeLabel("ethnicity")}: ${filters.ethnicity}`,
+      without: { ethnicity: "" },
+    });
   return found;
 }
