@@ -102,7 +102,7 @@ class Figures:
         return [f"{self.page} on a {self.device}: {each}" for each in missed]
 
 
-@dataclass(slots=True)
+@dataclass  # without slots: Playwright keeps its own facts in the object of a listener
 class _Traffic:
     """What the browser has received in one load."""
 

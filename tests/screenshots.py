@@ -50,8 +50,11 @@ def main(folder: Path, names: list[str]) -> None:
 def _take(visitor: Visitor, gallery: Gallery, name: str, path: Path) -> None:
     if name == "sign-in":
         page = visitor.open("/", token="")
-    else:
-        page = visitor.open(path_of(name, project=gallery.project_id, avatar=gallery.avatar_id))
+        page.get_by_role("dialog").wait_for()
+        page.screenshot(path=path, animations="disabled")
+        page.close()
+        return
+    page = visitor.open(path_of(name, project=gallery.project_id, avatar=gallery.avatar_id))
     wait_until_settled(page)
     size = page.viewport_size
     assert size is not None
