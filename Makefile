@@ -15,8 +15,10 @@ PAGE := server/avatar_creator_server/web/page
 
 # The tests' connection pooler, the only program that no Python package brings. The file has its path.
 PGBOUNCER := build/pgbouncer/program
+# The tests' browser. The file has its path.
+CHROMIUM := build/chromium/program
 
-.PHONY: help node typescript typescript-package client-nodes web demo test test-quick pgbouncer faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench bench-check plans docs wheels clean
+.PHONY: help node typescript typescript-package client-nodes web demo test test-quick pgbouncer chromium faults abuse soak check format protos baseline models-table client client-floor test-gpu-extra live bench bench-check plans screenshots docs wheels clean
 
 .DEFAULT_GOAL := help
 
@@ -31,7 +33,7 @@ else
 	@echo "To open what it made in a browser: make demo KEEP=1"
 endif
 
-test: .venv/.development $(PGBOUNCER) clients/typescript/dist/.built ## Run all tests except the slow fault tests, with a real PostgreSQL and a real Redis; T=path::test runs one
+test: .venv/.development $(PGBOUNCER) $(CHROMIUM) clients/typescript/dist/.built ## Run all tests except the slow fault tests, with a real PostgreSQL, Redis and browser; T=path::test runs one
 ifdef T
 	$(BIN)/python -m pytest -m "slow or not slow" "$(T)"
 else
@@ -53,6 +55,8 @@ soak: .venv/.development ## Run all attacks in turn for 20 minutes, while honest
 	$(BIN)/python -m pytest tests/abuse -m soak -s --override-ini faulthandler_timeout=3600
 
 pgbouncer: $(PGBOUNCER) ## Get PgBouncer for the tests: the installed one, or Debian's package unpacked into build
+
+chromium: $(CHROMIUM) ## Find Chromium for the tests: the installed one, Debian's package, or the npm package's
 
 node: .venv-node/.installed ## Install Node and npm, which come as a Python package, into .venv-node
 
@@ -129,6 +133,9 @@ bench-check: .venv/.development ## Fail if a ratio of make bench is a fifth wors
 
 plans: .venv/.development ## Explain every statement of the service on a database with a million avatars; AVATARS=20000 takes fewer
 	$(BIN)/python -m bench.plans $(AVATARS)
+
+screenshots: .venv/.development $(CHROMIUM) ## Take screenshots of every page, narrow and wide, light and dark, into build/screenshots
+	$(BIN)/python -m tests.screenshots build/screenshots
 
 docs: .venv/.development .venv-docs/.installed ## Build the documentation site into build/site; a broken link fails
 	mkdir -p build
@@ -210,6 +217,9 @@ build/typescript/.generated: buf.gen.typescript.yaml $(CONTRACT) clients/typescr
 
 $(PGBOUNCER): tests/support/unpack_pgbouncer.sh
 	sh $< $(@D)
+
+$(CHROMIUM): tests/support/find_chromium.sh
+	PYTHON="$(PYTHON)" sh $< $(@D)
 
 # The generators have an environment of their own: they decide how old a library the stubs still run on.
 .venv-protos/.installed: protos/requirements.txt

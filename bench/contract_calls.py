@@ -195,6 +195,9 @@ CALLS: dict[str, dict[str, Call]] = {
         "of all users": lambda filled: several_pages(
             filled.operator.projects.list(page_size=_PAGE, user_id=ALL_USERS)
         ),
+        "with the newest avatars": lambda filled: several_pages(
+            filled.largest.projects.list(page_size=_PAGE, include_newest_avatars=True)
+        ),
     },
     "AvatarProjectService.UpdateProject": {
         "": lambda filled: filled.largest.projects.update(filled.project_id, name="Summer")

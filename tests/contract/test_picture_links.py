@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
@@ -188,6 +190,22 @@ def test_a_download_gets_the_name_of_the_avatar(sarah: Avatar, browser: httpx.Cl
 
     assert shown == f"inline; filename=\"Sarah-M_ller.jpg\"; filename*=UTF-8''{name}"
     assert saved == shown.replace("inline", "attachment")
+
+
+async def test_a_page_of_many_pictures_loads_at_once(embedded: Deployment, user: str) -> None:
+    # So that only the number of pictures counts, not the speed of the machine.
+    embedded.start_server(TRANSFER_WAIT_SECONDS="60", DATABASE_WAIT_SECONDS="60")
+    with embedded.client(user) as client:
+        project = client.projects.create("Many")
+        avatars = [client.avatars.upload(project, PICTURE, name=str(number)) for number in range(10)]
+        linked = [with_links(client, avatar) for avatar in avatars]
+    urls = [present(url) for avatar in linked for url in (avatar.image_url, avatar.thumbnail_url)]
+
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(trust_env=False, timeout=60.0, limits=limits) as browser:
+        answers = await asyncio.gather(*(browser.get(url) for url in urls * 10))
+
+    assert Counter(answer.status_code for answer in answers) == {200: 200}
 
 
 def test_a_file_name_never_leads_out_of_the_folder_or_out_of_the_header(

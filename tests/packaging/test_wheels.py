@@ -72,6 +72,19 @@ def test_the_wheels_install_only_packages_of_their_own(wheels: dict[str, Path]) 
     }
 
 
+def test_the_service_brings_all_its_files(wheels: dict[str, Path]) -> None:
+    with zipfile.ZipFile(wheels["avatar_creator"]) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    folders = [REPOSITORY / folder for folder in ("server", "tasks", "migrations")]
+
+    assert packed == {
+        str(path.relative_to(folder))
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
 def test_the_service_works_next_to_an_app_with_common_package_names(
     wheels: dict[str, Path], tmp_path: Path
 ) -> None:

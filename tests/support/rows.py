@@ -30,7 +30,8 @@ def copy_row(deployment: Deployment, table: str, original: Row, copies: list[Row
         if column not in own:
             return f"original.{column}"
         # Without the cast, PostgreSQL takes a column of times or numbers for text.
-        return f"CAST(copy.{column} AS TIMESTAMPTZ)" if is_time[column] else f"copy.{column}"
+        is_cast = is_time[column] and not deployment.is_embedded  # SQLite would make a number of a time
+        return f"CAST(copy.{column} AS TIMESTAMPTZ)" if is_cast else f"copy.{column}"
 
     for start in range(0, len(copies), _ROWS_PER_STATEMENT):
         some = copies[start : start + _ROWS_PER_STATEMENT]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import string
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from avatar_creator_server.images.picture_links import OpenedLink, PictureLinks, Variant
 
@@ -156,6 +160,19 @@ def test_a_link_may_say_that_its_reader_saves_the_picture(links: PictureLinks) -
         opened = links.open(AVATAR, Variant.ORIGINAL, query_of(links) + addition)
         assert opened is not None
         assert opened.download
+
+
+def test_the_signature_is_hmac_with_a_key_of_hkdf(links: PictureLinks) -> None:
+    values = dict(parse_qsl(query_of(links)))
+    derived = {
+        use: HKDF(SHA256(), 32, None, b"avatar-creator picture links\0" + use).derive(SECRET.encode())
+        for use in (b"signature", b"key id")
+    }
+
+    message = f"original\0{AVATAR}\0{values['expires']}".encode()
+    signature = hmac.digest(derived[b"signature"], message, "sha256")
+    assert values["signature"] == base64.urlsafe_b64encode(signature[:24]).decode()
+    assert values["key"] == base64.urlsafe_b64encode(derived[b"key id"][:6]).decode()
 
 
 def test_all_servers_with_the_secret_make_the_same_links(links: PictureLinks, clock: Clock) -> None:

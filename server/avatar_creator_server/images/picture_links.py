@@ -107,20 +107,20 @@ class PictureLinks:
 
     def _sign(self, avatar_id: str, variant: Variant, expires: str) -> str:
         message = "\0".join((variant, avatar_id, expires)).encode("utf-8", "surrogatepass")
-        return _text(hmac.digest(self._derive("signature"), message, "sha256")[:_SIGNATURE_BYTES])
+        return _text(hmac.digest(self._key, message, "sha256")[:_SIGNATURE_BYTES])
+
+    @cached_property
+    def _key(self) -> bytes:
+        return self._derive("signature")
 
     @cached_property
     def _key_id(self) -> str:
         return _text(self._derive("key id")[:_KEY_ID_BYTES])
 
     def _derive(self, use: str) -> bytes:
-        """Expand the key for one use: the second step of HKDF, with one block of output."""
-        return hmac.digest(self._extracted, b"\0".join((_PURPOSE, use.encode())) + b"\1", "sha256")
-
-    @cached_property
-    def _extracted(self) -> bytes:
-        """The first step of HKDF, without a salt: the secret is uniform, or its operator chose it badly."""
-        return hmac.digest(bytes(32), self._secret().encode(), "sha256")
+        """Derive a key for one use by HKDF, without a salt and with one block of output."""
+        extracted = hmac.digest(bytes(32), self._secret().encode(), "sha256")
+        return hmac.digest(extracted, b"\0".join((_PURPOSE, use.encode())) + b"\1", "sha256")
 
 
 def _text(data: bytes) -> str:

@@ -14,6 +14,7 @@ from avatar_creator_server.database.call_limits import set_call_limits
 from avatar_creator_server.errors import AvatarCreatorError, NotFoundError
 from avatar_creator_server.images.file_names import default_file_name
 from avatar_creator_server.images.picture_links import PICTURES_PATH, OpenedLink, Variant
+from avatar_creator_server.shared.turns import Turns
 from avatar_creator_server.web.byte_ranges import ByteRange, parse_range
 from avatar_creator_server.web.entity_tags import is_unchanged
 from avatar_creator_server.web.messages import Request, Response, text
@@ -22,7 +23,7 @@ _PATH = re.compile(f"{PICTURES_PATH}([^/]+)/({'|'.join(Variant)})")
 _NOT_STORED = {"cache-control": "no-store"}
 _DATABASE_SECONDS = 10.0
 _READERS = ""
-"""User to whom the look-ups of all readers count, so that together they hold few database connections."""
+"""User name for the look-ups of all readers. Like one user, they hold few database connections together."""
 _REDIRECT_SPARE_SECONDS = 60
 """Time for which an address of the storage works longer than the link that led to it."""
 
@@ -35,6 +36,14 @@ class Pictures:
         self._avatars = core.avatars
         self._files = core.files
         self._transfers = transfers
+        settings = core.settings
+        # The avatars take turns, so that many readers of one do not keep others from theirs. There are no
+        # more look-ups at once than one user may have at the database, which therefore refuses none.
+        self._look_ups = Turns(
+            "pictures",
+            at_once=min(settings.database_connections_per_user, settings.database_connections),
+            wait_seconds=settings.transfer_wait_seconds,
+        )
 
     async def answer(self, request: Request) -> Response:
         """Answer GET or HEAD for a path below `PICTURES_PATH`.
@@ -50,7 +59,8 @@ class Pictures:
             return _refused()
         set_call_limits(_READERS, _DATABASE_SECONDS)
         try:
-            picture = await self._avatars.find_picture(avatar_id, thumbnail=variant is Variant.THUMBNAIL)
+            async with self._look_ups.turn(avatar_id):
+                picture = await self._avatars.find_picture(avatar_id, thumbnail=variant is Variant.THUMBNAIL)
             return _gone() if picture is None else await self._send(request, link, variant, picture)
         except NotFoundError:
             return _gone()

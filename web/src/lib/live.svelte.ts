@@ -33,6 +33,8 @@ const listeners = new Set<(generation: Generation) => void>();
 let link = $state<Link>("idle");
 let channel: BroadcastChannel | undefined;
 let newest: Date | undefined;
+/** When this tab began to look. What has changed since then counts, also if it changed while the tab was hidden. */
+let opened = new Date();
 let alone = true;
 let ready = $state(false);
 
@@ -92,7 +94,7 @@ async function lead(signal: AbortSignal): Promise<void> {
       signal.addEventListener("abort", () => clearTimeout(silent), { once: true });
       const states = api.watchAll({
         signal,
-        ...(newest && { changedSince: newest }),
+        changedSince: newest ?? opened,
         onReconnect: () => {
           clearTimeout(silent);
           connection(online());
@@ -219,6 +221,7 @@ function follow(user: string): () => void {
     generations.clear();
     expected.clear();
     newest = undefined;
+    opened = new Date();
   };
 }
 

@@ -1,0 +1,88 @@
+"""A browser, a service that serves the page on each stack, and people who open it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, TypeAlias
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from avatar_creator import AvatarCreator
+from tests.browser.visitor import Visitor
+from tests.support.chromium import running_chromium
+from tests.support.huggingface_router import RouterFake
+from tests.support.postgres import Postgres
+from tests.support.redis import Redis
+from tests.support.service import Deployment
+
+Visit: TypeAlias = Callable[..., Visitor]
+"""Opens a window: of the test's user or of another one, with options of `Browser.new_context`."""
+
+_REDIS_DATABASE = 2
+_EXPECT_MILLISECONDS = 20_000
+
+expect.set_options(timeout=_EXPECT_MILLISECONDS)
+
+
+# Not for the session: while it runs, its event loop is the one of this thread, and other packages have async
+# tests.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """The browser of this process."""
+    with running_chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=["embedded", "distributed"])
+def site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, router_process: RouterFake
+) -> Iterator[Deployment]:
+    """A service with the page, which draws through the fake router. Each test is a `user` of its own."""
+    directory = tmp_path_factory.mktemp(f"site-{request.param}")
+    drawing = {"HUGGINGFACE_API_KEY": "hf_test_page", "HUGGINGFACE_BASE_URL": router_process.url}
+    if request.param == "embedded":
+        running = Deployment.embedded(directory, **drawing)
+    else:
+        postgres: Postgres = request.getfixturevalue("postgres")
+        redis: Redis = request.getfixturevalue("redis_server")
+        redis.flush(_REDIS_DATABASE)
+        url = postgres.create_database(request.getfixturevalue("database_template"))
+        running = Deployment.distributed(directory, url, redis.url(_REDIS_DATABASE), **drawing)
+    with ExitStack() as closing:
+        if not running.is_embedded:
+            closing.callback(postgres.drop_database, url)
+        closing.callback(running.close)
+        running.start()
+        yield running
+
+
+@pytest.fixture
+def client(site: Deployment, user: str, router: RouterFake) -> Iterator[AvatarCreator]:
+    """A client of `site`, as `user`."""
+    with site.client(user) as connected:
+        yield connected
+
+
+@pytest.fixture
+def visit(browser: Browser, site: Deployment, user: str) -> Iterator[Visit]:
+    """Open browser windows. The test fails if anything unexpected goes wrong in one."""
+    visitors: list[Visitor] = []
+
+    def opened(as_user: str = user, **options: Any) -> Visitor:
+        visitor = Visitor(browser, f"http://{site.web_target}", site.token(as_user), **options)
+        visitors.append(visitor)
+        return visitor
+
+    yield opened
+    problems = [problem for visitor in visitors for problem in visitor.problems()]
+    for visitor in visitors:
+        visitor.close()
+    assert problems == []
+
+
+@pytest.fixture
+def visitor(visit: Visit) -> Visitor:
+    """The test's user with a browser window of the usual size."""
+    return visit()

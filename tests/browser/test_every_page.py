@@ -1,0 +1,217 @@
+"""Every page, for people with disabilities, on narrow screens and in both languages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from google.protobuf.json_format import MessageToDict
+from playwright.sync_api import Page, expect
+
+from avatar_creator import AvatarCreator
+from tests.browser.conftest import Visit
+from tests.browser.furnished import Furnished, furnish
+from tests.browser.pages import PATHS, path_of
+from tests.browser.visitor import Visitor, wait_until_settled
+from tests.support.huggingface_router import RouterFake
+from tests.support.service import Deployment
+
+pytestmark = pytest.mark.parametrize("site", ["embedded"], indirect=True)
+
+USER = "furnished"
+PHONE, REFLOW = 390, 320
+"""Widths in pixels: a common phone, and what WCAG 2.2 asks for (criterion 1.4.10)."""
+
+_AXE = Axe()
+# Targets of at least 24 pixels belong to WCAG 2.2 AA, but axe does not look at them by itself.
+_OPTIONS = {"rules": {"target-size": {"enabled": True}}}
+
+_SAME_IN_BOTH = {
+    *(
+        "Avatar Creator",
+        "Preset",
+        "Presets",
+        "Total",
+        "Model",
+        "Status",
+        "Filter",
+        "Prompt",
+        "Persona",
+        "Seed",
+    ),
+    *("English", "Bahasa Indonesia"),
+}
+"""Words that both languages share."""
+
+_MOVING = """document.getAnimations()
+    .filter((each) => each.playState === "running" && each.effect.getComputedTiming().endTime > 200)
+    .map((each) => each.animationName ?? each.transitionProperty)"""
+_STILL = """() => document.getAnimations().every((each) => each.playState !== "running")"""
+_FLAT = """[...document.querySelectorAll("[role=progressbar], progress, meter")].filter((bar) => {
+    if (!bar.checkVisibility() || bar.childElementCount === 0) return false;
+    const paint = (part) => getComputedStyle(part)[part instanceof SVGElement ? "stroke" : "backgroundColor"];
+    const track = bar instanceof SVGElement ? bar.firstElementChild : bar;
+    return paint(bar.lastElementChild) === paint(track);
+}).map((bar) => bar.outerHTML)"""
+_TOO_WIDE = """(() => {
+    const width = document.documentElement.clientWidth;
+    if (document.documentElement.scrollWidth <= width) return [];
+    return [...document.querySelectorAll("body *")]
+        .filter((element) => element.checkVisibility() && element.getBoundingClientRect().right > width + 0.5)
+        .map((element) => `${element.tagName} ${element.className}`);
+})()"""
+_TEXTS = """(() => {
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const texts = new Set();
+    while (walker.nextNode()) {
+        const { parentElement, data } = walker.currentNode;
+        if (parentElement?.checkVisibility() && /\\p{L}{3}/u.test(data)) texts.add(data.trim());
+    }
+    for (const element of document.querySelectorAll("[aria-label], [placeholder], [title]"))
+        for (const name of ["aria-label", "placeholder", "title"]) {
+            const text = element.getAttribute(name) ?? "";
+            if (element.checkVisibility() && /\\p{L}{3}/u.test(text)) texts.add(text);
+        }
+    return [...texts];
+})()"""
+
+
+@pytest.fixture(scope="module")
+def furnished(site: Deployment, router_process: RouterFake) -> Iterator[tuple[Furnished, set[str]]]:
+    """A user with something on every page, and all texts that come from the service."""
+    router_process.make_ready()
+    with site.client(USER) as client:
+        has = furnish(client, router_process)
+        yield has, texts_of_the_service(client)
+        router_process.make_ready()
+        client.projects.delete(has.project)
+
+
+def texts_of_the_service(client: AvatarCreator) -> set[str]:
+    """Return the texts that are the same in both languages, because they come from the service."""
+    avatars = list(client.avatars.find())
+    resources: list[Any] = [
+        *client.projects.list(),
+        *avatars,
+        *(use for avatar in avatars for use in client.usage.list(avatar)),
+        *client.generations.list(),
+        *client.presets.list(),
+        *client.personas.list(),
+    ]
+    return {text for resource in resources for text in _texts_in(MessageToDict(resource.message))}
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value.strip()
+    elif isinstance(value, list | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts_in(part)
+
+
+def violations(page: Page) -> list[str]:
+    """Return what axe finds, with the elements."""
+    found: list[dict[str, Any]] = _AXE.run(page, options=_OPTIONS).response["violations"]
+    return [
+        f"{violation['id']}: {violation['help']}: {node['html'][:200]} ({node['failureSummary']})"
+        for violation in found
+        for node in violation["nodes"]
+    ]
+
+
+def open_page(visitor: Visitor, name: str, has: Furnished) -> Page:
+    """Open a page, and wait until it is complete."""
+    page = visitor.open(path_of(name, project=has.project.id, avatar=has.avatar.id))
+    wait_until_settled(page)
+    return page
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_axe_finds_no_violation_in_light_and_dark_and_on_a_phone(
+    visit: Visit, furnished: tuple[Furnished, set[str]], name: str
+) -> None:
+    page = open_page(visit(USER, reduced_motion="reduce"), name, furnished[0])
+
+    found = {"light": violations(page)}
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(_STILL)
+    found["dark"] = violations(page)
+    page.set_viewport_size({"width": PHONE, "height": 844})
+    found["phone"] = violations(page)
+
+    assert found == {"light": [], "dark": [], "phone": []}
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_page_respects_who_wants_no_motion_or_the_colors_of_the_system(
+    visit: Visit, furnished: tuple[Furnished, set[str]], name: str
+) -> None:
+    page = open_page(visit(USER, reduced_motion="reduce"), name, furnished[0])
+
+    assert page.evaluate(_MOVING) == []
+
+    page.emulate_media(forced_colors="active")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    # Backgrounds go, so a bar needs another way to show how far it is.
+    assert page.evaluate(_FLAT) == []
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_page_speaks_indonesian_and_fits_a_phone(
+    visit: Visit, furnished: tuple[Furnished, set[str]], name: str
+) -> None:
+    has, of_the_service = furnished
+    texts: dict[str, set[str]] = {}
+    for locale in ("en-US", "id-ID"):
+        visitor = visit(USER, locale=locale, viewport={"width": PHONE, "height": 844}, has_touch=True)
+        page = open_page(visitor, name, has)
+        expect(page.locator("html")).to_have_attribute("lang", locale[:2])
+        texts[locale] = set(page.evaluate(_TEXTS))
+        assert page.evaluate(_TOO_WIDE) == []
+        page.set_viewport_size({"width": REFLOW, "height": 640})
+        assert page.evaluate(_TOO_WIDE) == []
+
+    assert len(texts["id-ID"]) > 5
+    assert texts["en-US"] & texts["id-ID"] - _SAME_IN_BOTH - of_the_service == set()
+
+
+def test_axe_finds_no_violation_in_the_sign_in(visit: Visit) -> None:
+    page = visit(reduced_motion="reduce").open("/", token="")
+    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
+
+    assert violations(page) == []
+
+
+def test_axe_finds_no_violation_in_dialogs_and_menus(
+    visit: Visit, furnished: tuple[Furnished, set[str]]
+) -> None:
+    page = open_page(visit(USER, reduced_motion="reduce"), "projects", furnished[0])
+    found = {}
+
+    page.get_by_role("button", name="Account and appearance").click()
+    found["menu"] = violations(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="New project").click()
+    expect(page.get_by_role("dialog", name="New project")).to_be_visible()
+    found["dialog"] = violations(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="More about Empty project").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    expect(page.get_by_role("dialog", name="Delete “Empty project”?")).to_be_visible()
+    found["question"] = violations(page)
+
+    assert found == {"menu": [], "dialog": [], "question": []}
+
+
+def test_the_language_can_be_changed_and_stays(visit: Visit) -> None:
+    page = visit().open("/")
+    expect(page.get_by_role("heading", level=1, name="Projects")).to_be_visible()
+
+    page.get_by_role("button", name="Account and appearance").click()
+    page.get_by_role("menuitemradio", name="Bahasa Indonesia").click()
+
+    expect(page.get_by_role("heading", level=1, name="Proyek")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", level=1, name="Proyek")).to_be_visible()
