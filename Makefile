@@ -92,9 +92,10 @@ check: .venv/.development build/protos/.generated build/typescript/.generated cl
 	$(BIN)/python -m tests.check_schema
 	$(BIN)/python -m docs.site.models --check
 
-format: .venv/.development ## Format, and fix what can be fixed
+format: .venv/.development web/node_modules/.installed ## Format, and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	cd web && $(NPM) run --silent format
 
 protos: build/protos/.generated build/typescript/.generated ## Generate the clients' stubs, the table of RPCs and the server's descriptor set from the contract
 	rm -f clients/python/avatar_creator/v1/*_pb2*

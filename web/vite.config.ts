@@ -18,7 +18,12 @@ const withoutJson: Plugin = {
   transform(code, id) {
     if (!/@bufbuild\/protobuf\/dist\/esm\/(to|from)-json\.js$/.test(id)) return undefined;
     const names = [...code.matchAll(/^export function (\w+)/gm)].map(([, name]) => name);
-    return { code: names.map((name) => `export function ${name}() { throw new Error("JSON is not in this build"); }`).join("\n"), map: null };
+    return {
+      code: names
+        .map((name) => `export function ${name}() { throw new Error("JSON is not in this build"); }`)
+        .join("\n"),
+      map: null,
+    };
   },
 };
 
@@ -27,7 +32,9 @@ const fontLicense: Plugin = {
   name: "font-license",
   apply: "build",
   generateBundle() {
-    const source = readFileSync(new URL("node_modules/@fontsource-variable/plus-jakarta-sans/LICENSE", import.meta.url));
+    const source = readFileSync(
+      new URL("node_modules/@fontsource-variable/plus-jakarta-sans/LICENSE", import.meta.url),
+    );
     this.emitFile({ type: "asset", fileName: "assets/plus-jakarta-sans-license.txt", source });
   },
 };
@@ -35,7 +42,9 @@ const fontLicense: Plugin = {
 export default defineConfig({
   plugins: [svelte(), withoutJson, fontLicense],
   // As in tsconfig.json. The client is part of this repository, and `make typescript` builds it.
-  resolve: { alias: { "avatar-creator": fileURLToPath(new URL("../clients/typescript/dist/index.js", import.meta.url)) } },
+  resolve: {
+    alias: { "avatar-creator": fileURLToPath(new URL("../clients/typescript/dist/index.js", import.meta.url)) },
+  },
   build: {
     outDir: "../build/page",
     emptyOutDir: true,

@@ -29,12 +29,9 @@ export type Timestamp = NonNullable<Avatar["createTime"]>;
 
 /** The calls of a service that have one answer. */
 type Calls<T> = {
-  readonly [K in keyof T as T[K] extends (request: never, options?: never) => Promise<unknown> ? K : never]: T[K] extends (
-    request: infer I,
-    options?: never,
-  ) => infer O
-    ? (request: I, options?: CallOptions) => O
-    : never;
+  readonly [
+    K in keyof T as T[K] extends (request: never, options?: never) => Promise<unknown> ? K : never
+  ]: T[K] extends (request: infer I, options?: never) => infer O ? (request: I, options?: CallOptions) => O : never;
 };
 
 const connection = connect({ token: () => untrack(() => session.token) });
@@ -42,13 +39,24 @@ const connection = connect({ token: () => untrack(() => session.token) });
 /** Return a service's calls that have one answer. Services that few pages need are loaded by them. */
 export function calls<T>(service: { readonly method: object }): Calls<T> {
   return new Proxy({} as Calls<T>, {
-    get: (_, name) => (request: object, options: CallOptions = {}) =>
-      signedIn(() => call(connection, Reflect.get(service.method, name) as Parameters<typeof call>[1], request as Record<string, unknown>, options), options.signal),
+    get:
+      (_, name) =>
+      (request: object, options: CallOptions = {}) =>
+        signedIn(
+          () =>
+            call(
+              connection,
+              Reflect.get(service.method, name) as Parameters<typeof call>[1],
+              request as Record<string, unknown>,
+              options,
+            ),
+          options.signal,
+        ),
   });
 }
 
 /**
- * Try something, and again each time that the user has signed in anew because the token no longer worked.
+ * Try something, and again each time that the user has signed in again because the token no longer worked.
  *
  * So the work in hand is not lost: the call goes on where it was, however long the user needed.
  */
@@ -81,23 +89,31 @@ export const api = {
   /** Watch all generations of the user, without an end. Ends with an error if the token no longer works. */
   watchAll(options: { signal: AbortSignal; changedSince?: Date; onReconnect: () => void }): AsyncIterable<Generation> {
     const { changedSince, ...rest } = options;
-    return watch(connection, { all: true, ...(changedSince && { changedSince }) }, { ...rest, reconnectForMs: Infinity });
+    return watch(
+      connection,
+      { all: true, ...(changedSince && { changedSince }) },
+      { ...rest, reconnectForMs: Infinity },
+    );
   },
 
   /**
-   * Send a call from a tab that closes. The browser carries it out after the page has gone, and nobody reads its answer.
+   * Send a call from a tab that closes. The browser carries it out after the page has gone, and its answer is lost.
    */
   sendLast(method: "AvatarService/DeleteAvatar" | "AvatarProjectService/DeleteProject", request: object): void {
     void fetch(`/avatar_creator.v1.${method}`, {
       method: "POST",
       keepalive: true,
-      headers: { "content-type": "application/json", "connect-protocol-version": "1", authorization: `Bearer ${session.token}` },
+      headers: {
+        "content-type": "application/json",
+        "connect-protocol-version": "1",
+        authorization: `Bearer ${session.token}`,
+      },
       body: JSON.stringify(request),
     }).catch(() => undefined);
   },
 };
 
-/** Return whether a call was given up, because the page that made it has gone. There is nothing to tell the user. */
+/** Return whether a call was given up, because the page that made it has gone. There is nothing to show. */
 export const gone = isAborted;
 
 /** Address of the small picture of an avatar. While there is none yet, that of the large one. */

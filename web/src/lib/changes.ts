@@ -9,9 +9,9 @@ export type Change =
 
 const listeners = new Set<(change: Change) => void>();
 
-/** Tells the lists that pages keep for "back" of each other's changes, within this tab. */
+/** Notifies the lists that pages keep for "back" of each other's changes, within this tab. */
 export const changes = {
-  tell(change: Change): void {
+  notify(change: Change): void {
     for (const listener of listeners) listener(change);
   },
   /** Returns the function that stops it. */

@@ -4,7 +4,11 @@ type Enum = Record<string, string | number>;
 
 /** Return the word of a value. Empty for UNSPECIFIED. */
 export function enumWord(of: Enum, value: number): string {
-  return value === 0 ? "" : String(of[value] ?? "").toLowerCase().replaceAll("_", "-");
+  return value === 0
+    ? ""
+    : String(of[value] ?? "")
+        .toLowerCase()
+        .replaceAll("_", "-");
 }
 
 /** Return the value of a word. 0, UNSPECIFIED, for a word that names none. */

@@ -143,7 +143,11 @@ export function explain(thrown: unknown): Explained {
   const error = thrown instanceof AvatarCreatorError ? thrown : errorOf(thrown);
   const offline = error.reason === "" && error.code === Code.Unavailable;
   if (offline) return { title: t.offline, detail: t.offlineDetail, retryable: true, offline };
-  const retryable = error.code === Code.Unavailable || error.code === Code.ResourceExhausted || error.code === Code.DeadlineExceeded || error.code === Code.Internal;
+  const retryable =
+    error.code === Code.Unavailable ||
+    error.code === Code.ResourceExhausted ||
+    error.code === Code.DeadlineExceeded ||
+    error.code === Code.Internal;
   if (error.reason === "") {
     const title = error.code === Code.DeadlineExceeded ? t.late : t.unknown;
     return { title, detail: error.code === Code.DeadlineExceeded ? "" : error.message, retryable, offline };
@@ -151,7 +155,12 @@ export function explain(thrown: unknown): Explained {
   if (error.reason === "RESOURCE_NOT_FOUND") return { title: t.missing, detail: t.missingDetail, retryable, offline };
   const exact = error.fieldViolations.map(({ description }) => description).join(" ") || error.message;
   const wait = error.retryAfterMs === undefined ? "" : t.after(error.retryAfterMs / 1000);
-  return { title: reasonText(error.reason), detail: [exact, wait].filter((part) => part !== "").join(" "), retryable, offline };
+  return {
+    title: reasonText(error.reason),
+    detail: [exact, wait].filter((part) => part !== "").join(" "),
+    retryable,
+    offline,
+  };
 }
 
 /** The error in one line, for a toast or a row. */

@@ -1,8 +1,8 @@
 /**
  * The running generations of the user, live, in all tabs of the browser.
  *
- * One tab watches and tells the others, because a browser has only six connections to a server over HTTP/1.1. The tab
- * that holds the lock leads. A hidden tab gives the lock up, so nobody watches while nobody looks.
+ * One tab watches and notifies the others, because a browser has only six connections to a server over HTTP/1.1. The tab
+ * that holds the lock leads. A hidden tab gives the lock up, so no tab watches while the user looks at none.
  */
 import { type Generation, GenerationStage, GenerationState, hasEnded } from "avatar-creator";
 import { untrack } from "svelte";
@@ -11,7 +11,7 @@ import { api, gone } from "./api.js";
 import { toDate } from "./format.js";
 import { session } from "./session.svelte.js";
 
-/** What the page knows about the connection. "idle": nobody looks, so nothing is watched. */
+/** What the page knows about the connection. "idle": the tab is hidden, so it does not watch. */
 export type Link = "idle" | "connecting" | "connected" | "reconnecting" | "offline";
 
 type Message =
@@ -20,7 +20,7 @@ type Message =
   /** A tab that came to the front asks for all states and the link. */
   | { kind: "hello" };
 
-/** Milliseconds between two looks at the places in the queue: a watch does not tell when they change. */
+/** Milliseconds between two looks at the places in the queue: a watch does not report their changes. */
 const queueInterval = 5000;
 /** Milliseconds for which an ended generation stays, so that a card can show its end. */
 const remembered = 10 * 60_000;
@@ -39,18 +39,30 @@ let alone = true;
 let ready = $state(false);
 
 const unfinished = $derived(
-  [...generations.values()].filter((generation) => !hasEnded(generation)).sort((one, other) => (one.id < other.id ? 1 : -1)),
+  [...generations.values()]
+    .filter((generation) => !hasEnded(generation))
+    .sort((one, other) => (one.id < other.id ? 1 : -1)),
 );
+
+/** It stays true while an expired token is replaced, so that nothing is forgotten then. */
+const signedIn = $derived(session.token !== "");
 
 /** Take in a state, unless a newer one is known. Returns whether it was new. */
 function take(generation: Generation): boolean {
   const known = generations.get(generation.id);
   if (known !== undefined && known.revision > generation.revision) return false;
-  if (known !== undefined && known.revision === generation.revision && generation.queuePosition === undefined) return false;
+  if (known !== undefined && known.revision === generation.revision && generation.queuePosition === undefined)
+    return false;
   // Only some answers have the place in the queue. An older place is better than none.
-  if (known !== undefined && generation.state === GenerationState.PENDING && generation.stage === known.stage && generation.queuePosition === undefined)
+  if (
+    known !== undefined &&
+    generation.state === GenerationState.PENDING &&
+    generation.stage === known.stage &&
+    generation.queuePosition === undefined
+  )
     generation = { ...generation, queuePosition: known.queuePosition!, expectedSeconds: known.expectedSeconds! };
-  if (generation.expectedSeconds !== undefined) expected.set(generation.id, Date.now() + generation.expectedSeconds * 1000);
+  if (generation.expectedSeconds !== undefined)
+    expected.set(generation.id, Date.now() + generation.expectedSeconds * 1000);
   generations.set(generation.id, generation);
   const changed = toDate(generation.updateTime);
   if (changed !== undefined && (newest === undefined || changed > newest)) newest = changed;
@@ -64,21 +76,21 @@ function take(generation: Generation): boolean {
   return true;
 }
 
-function tell(message: Message): void {
+function send(message: Message): void {
   // The reactive copies cannot be cloned, and messages of the contract are plain objects.
   channel?.postMessage(message);
 }
 
 function connection(now: Link): void {
   link = now;
-  tell({ kind: "link", link: now, ready });
+  send({ kind: "link", link: now, ready });
 }
 
 function online(): Link {
   return navigator.onLine ? "reconnecting" : "offline";
 }
 
-/** Watch, and tell the other tabs, until the signal. */
+/** Watch, and notify the other tabs, until the signal. */
 async function lead(signal: AbortSignal): Promise<void> {
   void lookAtQueue(signal);
   connection(link === "connected" ? "connected" : "connecting");
@@ -105,7 +117,7 @@ async function lead(signal: AbortSignal): Promise<void> {
         clearTimeout(silent);
         waits = 0;
         if (link !== "connected") connection("connected");
-        if (take(generation)) tell({ kind: "states", generations: [generation] });
+        if (take(generation)) send({ kind: "states", generations: [generation] });
       }
     } catch (error) {
       if (gone(error) || signal.aborted) return;
@@ -136,7 +148,7 @@ async function probe(signal: AbortSignal): Promise<void> {
 
 function reconcile(found: readonly Generation[]): void {
   const news = found.filter((generation) => take(generation));
-  if (news.length > 0) tell({ kind: "states", generations: news });
+  if (news.length > 0) send({ kind: "states", generations: news });
 }
 
 /** Keep the places in the queue fresh while something waits. */
@@ -146,10 +158,13 @@ async function lookAtQueue(signal: AbortSignal): Promise<void> {
     const waiting = untrack(() => unfinished).some((generation) => generation.stage === GenerationStage.QUEUED);
     if (!waiting || signal.aborted) continue;
     try {
-      const { generations: found } = await api.generations.listGenerations({ states: [GenerationState.PENDING], pageSize: queueSize }, { signal });
+      const { generations: found } = await api.generations.listGenerations(
+        { states: [GenerationState.PENDING], pageSize: queueSize },
+        { signal },
+      );
       reconcile(found);
     } catch {
-      // The watch tells whether the service is there.
+      // The watch reports whether the service is there.
     }
   }
 }
@@ -181,15 +196,15 @@ function follow(user: string): () => void {
       link = data.link;
       ready ||= data.ready;
     } else if (!alone) {
-      tell({ kind: "states", generations: [...generations.values()] });
-      tell({ kind: "link", link, ready });
+      send({ kind: "states", generations: [...generations.values()] });
+      send({ kind: "link", link, ready });
     }
   };
   let leading: AbortController | undefined;
   const begin = (): void => {
     if (leading !== undefined || stopping.signal.aborted) return;
     const now = (leading = new AbortController());
-    tell({ kind: "hello" });
+    send({ kind: "hello" });
     const run = async (): Promise<void> => {
       alone = false;
       try {
@@ -225,7 +240,7 @@ function follow(user: string): () => void {
   };
 }
 
-/** The generations that run now or have ended while somebody looked. */
+/** The generations that run now or have ended while the user looked. */
 export const live = {
   get link(): Link {
     return link;
@@ -246,15 +261,16 @@ export const live = {
   get all(): readonly Generation[] {
     return [...generations.values()];
   },
-  /** Seconds until a generation will probably end, as the service said when it waited. Undefined: nobody knows. */
+  /** Seconds until a generation will probably end, as the service said when it waited. Undefined: unknown. */
   secondsLeft(id: string, now: number): number | undefined {
     const end = expected.get(id);
-    return end === undefined ? undefined : Math.max(0, (end - now) / 1000);
+    // An estimate that was wrong is no longer one.
+    return end === undefined || now > end + 10_000 ? undefined : Math.max(0, (end - now) / 1000);
   },
   /** Take in what a call returned, so that its card is there before the watch says so. */
   add(...created: readonly Generation[]): void {
     const news = created.filter((generation) => take(generation));
-    if (news.length > 0) tell({ kind: "states", generations: news });
+    if (news.length > 0) send({ kind: "states", generations: news });
   },
   /** Forget a generation that has ended, in all views of this tab. */
   forget(id: string): void {
@@ -265,10 +281,10 @@ export const live = {
     listeners.add(listener);
     return () => listeners.delete(listener);
   },
-  /** Begin to watch for the user of the session. The frame calls it in an effect, so a new user begins anew. */
+  /** Begin to watch for the user of the session. The frame calls it in an effect, so another user begins with nothing. */
   start(): () => void {
     const { user } = session;
-    if (session.need === "missing") return () => undefined;
+    if (!signedIn) return () => undefined;
     return untrack(() => follow(user));
   },
 };

@@ -9,7 +9,7 @@ export interface PageOf<T> {
 /**
  * A list that grows page by page.
  *
- * It keeps what it has while it loads anew, so that nothing on the screen goes and comes back.
+ * It keeps what it has while it loads again, so that nothing on the screen goes and comes back.
  */
 export class Paged<T extends { id: string }> {
   /** The entries so far. */
@@ -35,7 +35,7 @@ export class Paged<T extends { id: string }> {
     return this.#next !== "";
   }
 
-  /** Load the first page anew. What is there stays until it has arrived. */
+  /** Load the first page again. What is there stays until it has arrived. */
   async reload(): Promise<void> {
     await this.#run("", (page) => (this.items = page));
   }
@@ -48,7 +48,7 @@ export class Paged<T extends { id: string }> {
     await this.#run(this.#next, (page) => (this.items = [...this.items, ...page.filter(({ id }) => !known.has(id))]));
   }
 
-  /** Stop what is loading, because nobody looks any more. */
+  /** Stop what is loading, because the user has left. */
   stop(): void {
     this.#running?.abort();
     this.#running = undefined;
@@ -68,7 +68,8 @@ export class Paged<T extends { id: string }> {
 
   /** Replace an entry, if it is there. */
   replace(item: T): void {
-    if (this.items.some(({ id }) => id === item.id)) this.items = this.items.map((one) => (one.id === item.id ? item : one));
+    if (this.items.some(({ id }) => id === item.id))
+      this.items = this.items.map((one) => (one.id === item.id ? item : one));
   }
 
   remove(ids: ReadonlySet<string>): void {
@@ -94,8 +95,13 @@ export class Paged<T extends { id: string }> {
   }
 }
 
-/** Attachment for the end of a list: call a function when the user comes near it. */
-export function near(reached: () => void) {
+/**
+ * Attachment for the end of a list: call a function when the user comes near it.
+ *
+ * `count` is the number of entries. A new count restarts it, because an end that stays in sight does not come into sight.
+ */
+export function near(count: number, reached: () => void) {
+  void count;
   return (node: HTMLElement): (() => void) => {
     const observer = new IntersectionObserver(
       (entries) => {

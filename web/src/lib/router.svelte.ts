@@ -29,8 +29,6 @@ function find(path: string): Place {
   return { name: "missing", page: { path, load: () => import("../pages/Missing.svelte") }, parameters: {} };
 }
 
-
-
 let path = $state(location.pathname);
 let search = $state(location.search);
 const place = $derived(find(path));
@@ -106,7 +104,10 @@ export const router = {
   /** Load the code of a page before the user goes there. */
   preload(address: string): void {
     const url = new URL(address, location.href);
-    if (url.origin === location.origin) void find(url.pathname).page.load().catch(() => undefined);
+    if (url.origin === location.origin)
+      void find(url.pathname)
+        .page.load()
+        .catch(() => undefined);
   },
 
   /** Follow the links of the page and the buttons of the browser. Returns the function that stops that. */

@@ -15,12 +15,12 @@ interface Claims {
 }
 
 function claims(token: string): Claims {
-  const nobody = { user: "", app: "", operator: false, expires: Infinity };
+  const unreadable = { user: "", app: "", operator: false, expires: Infinity };
   try {
     const part = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
     const bytes = Uint8Array.from(atob(part), (letter) => letter.charCodeAt(0));
     const read: unknown = JSON.parse(new TextDecoder().decode(bytes));
-    if (typeof read !== "object" || read === null) return nobody;
+    if (typeof read !== "object" || read === null) return unreadable;
     const text = (name: string): string => {
       const value: unknown = Reflect.get(read, name);
       return typeof value === "string" ? value : "";
@@ -33,11 +33,11 @@ function claims(token: string): Claims {
       expires: typeof expires === "number" ? expires * 1000 : Infinity,
     };
   } catch {
-    return nobody;
+    return unreadable;
   }
 }
 
-/** Take a token out of `#token=…`, so that it stays neither in the address bar nor in the history. */
+/** Take a token out of `#token=…`, so that it stays out of the address bar and the history. */
 function handedOver(): string {
   const given = new URLSearchParams(location.hash.slice(1));
   const token = given.get("token");
@@ -57,7 +57,7 @@ function first(): string {
 const begun = first();
 let token = $state(begun);
 let need = $state<Need>(begun === "" ? "missing" : "none");
-const told = $derived(claims(token));
+const claimed = $derived(claims(token));
 let waiting: (() => void)[] = [];
 
 /** The token, who it names, and whether the page needs another one. */
@@ -67,14 +67,14 @@ export const session = {
   },
   /** Id of the user that the token names. Empty if the page cannot read it. */
   get user(): string {
-    return told.user;
+    return claimed.user;
   },
   /** Id of the app that the token names, or empty. */
   get app(): string {
-    return told.app;
+    return claimed.app;
   },
   get operator(): boolean {
-    return told.operator;
+    return claimed.operator;
   },
   /** Why the sign-in lies over the page; "none" if it does not. */
   get need(): Need {

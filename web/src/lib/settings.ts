@@ -5,7 +5,7 @@ export interface SiblingApp {
   url: string;
 }
 
-/** What the service tells its page, from `/page.json`. */
+/** Facts for the page, from `/page.json`. */
 export interface Settings {
   /** Origins that may embed the page and hand it a token. */
   origins: readonly string[];
@@ -20,18 +20,21 @@ function apps(value: unknown): SiblingApp[] {
   if (!Array.isArray(value)) return [];
   return value.flatMap((one: unknown) => {
     if (typeof one !== "object" || one === null || !("name" in one) || !("url" in one)) return [];
-    return typeof one.name === "string" && typeof one.url === "string" && /^https?:/.test(one.url) ? [{ name: one.name, url: one.url }] : [];
+    return typeof one.name === "string" && typeof one.url === "string" && /^https?:/.test(one.url)
+      ? [{ name: one.name, url: one.url }]
+      : [];
   });
 }
 
 async function load(): Promise<Settings> {
   try {
     const answer = await fetch("/page.json");
-    const told: unknown = answer.ok ? await answer.json() : {};
-    const from = (name: string): unknown => (typeof told === "object" && told !== null ? Reflect.get(told, name) : undefined);
+    const answered: unknown = answer.ok ? await answer.json() : {};
+    const from = (name: string): unknown =>
+      typeof answered === "object" && answered !== null ? Reflect.get(answered, name) : undefined;
     return { origins: texts(from("origins")), siblingApps: apps(from("sibling_apps")) };
   } catch {
-    // The page works without them: nobody may embed it, and there are no other apps.
+    // The page works without them: no app may embed it, and there are no other apps.
     return { origins: [], siblingApps: [] };
   }
 }

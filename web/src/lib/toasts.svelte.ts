@@ -16,7 +16,14 @@ export const toasts = {
   get shown(): readonly Toast[] {
     return shown;
   },
-  show(text: string, { kind = "note", action, stays = action === undefined && kind !== "bad" ? 4000 : 8000 }: Partial<Omit<Toast, "id" | "text">> = {}): number {
+  show(
+    text: string,
+    {
+      kind = "note",
+      action,
+      stays = action === undefined && kind !== "bad" ? 4000 : 8000,
+    }: Partial<Omit<Toast, "id" | "text">> = {},
+  ): number {
     const id = next++;
     shown.push({ id, text, kind, stays, ...(action === undefined ? {} : { action }) });
     if (shown.length > 4) shown.shift();

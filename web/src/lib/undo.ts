@@ -37,7 +37,11 @@ addEventListener("pagehide", () => {
  * @param commit Deletes them for good, when the toast has gone or when the tab closes: then `leaving` is true, and only
  * `api.sendLast` still reaches the service. Resolves to the ids that could not be deleted.
  */
-export function deleteLater(text: string, ids: readonly string[], commit: (leaving: boolean) => Promise<readonly string[]>): void {
+export function deleteLater(
+  text: string,
+  ids: readonly string[],
+  commit: (leaving: boolean) => Promise<readonly string[]>,
+): void {
   for (const id of ids) deleted.add(id);
   const back = (failed: readonly string[]): void => {
     for (const id of failed) deleted.delete(id);

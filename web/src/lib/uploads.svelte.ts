@@ -9,7 +9,7 @@ export interface Upload {
   id: string;
   projectId: string;
   file: File;
-  /** Address of the picture within this tab, to show it meanwhile. */
+  /** Address of the picture within this tab, to show it during the upload. */
   preview: string;
   /** 0 to 1. At 1 the service works on the picture. */
   sent: number;
@@ -76,13 +76,20 @@ async function run(upload: Upload): Promise<void> {
 
 function finish(upload: Upload, avatar: Avatar): void {
   upload.state = "done";
-  changes.tell({ kind: "avatar", avatar });
+  changes.notify({ kind: "avatar", avatar });
   uploads.drop(upload.id);
 }
 
 /** Pasted pictures are all called image.png. */
 function nameOf(file: File): string {
-  const name = [...file.name.replace(/\.[^.]*$/, "").replaceAll(/[\p{Cc}_]+/gu, " ").trim()].slice(0, 120).join("");
+  const name = [
+    ...file.name
+      .replace(/\.[^.]*$/, "")
+      .replaceAll(/[\p{Cc}_]+/gu, " ")
+      .trim(),
+  ]
+    .slice(0, 120)
+    .join("");
   return name === "" ? "Avatar" : name;
 }
 
@@ -95,7 +102,16 @@ export const uploads = {
     for (const file of files) {
       const problem = refusal(file);
       const preview = file.type.startsWith("image/") && problem === "" ? URL.createObjectURL(file) : "";
-      all.push({ id: String(next++), projectId, file, preview, sent: 0, state: problem === "" ? "waiting" : "failed", problem, retryable: false });
+      all.push({
+        id: String(next++),
+        projectId,
+        file,
+        preview,
+        sent: 0,
+        state: problem === "" ? "waiting" : "failed",
+        problem,
+        retryable: false,
+      });
     }
     begin();
   },

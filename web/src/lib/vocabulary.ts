@@ -24,7 +24,8 @@ export interface Choice {
 }
 
 /** Names of the attributes that are enums. `ethnicity`, the other one, is the user's own words. */
-export type AttributeName = "gender" | "ageRange" | "bodyType" | "hairStyle" | "hairColor" | "eyeColor" | "skinTone" | "style" | "headwear";
+export type AttributeName =
+  "gender" | "ageRange" | "bodyType" | "hairStyle" | "hairColor" | "eyeColor" | "skinTone" | "style" | "headwear";
 
 type Labels = readonly (readonly [value: number, en: string, id: string])[];
 
@@ -211,9 +212,12 @@ export function attributeValueLabel(name: AttributeName, value: number): string 
 /** The attributes that are set, with the labels of their names and values. */
 export function describe(of: Attributes | undefined): { name: string; value: string }[] {
   if (of === undefined) return [];
-  const told = attributeNames.map((name) => ({ name: attributeLabel(name), value: attributeValueLabel(name, of[name]) }));
-  told.splice(2, 0, { name: attributeLabel("ethnicity"), value: of.ethnicity });
-  return told.filter(({ value }) => value !== "");
+  const found = attributeNames.map((name) => ({
+    name: attributeLabel(name),
+    value: attributeValueLabel(name, of[name]),
+  }));
+  found.splice(2, 0, { name: attributeLabel("ethnicity"), value: of.ethnicity });
+  return found.filter(({ value }) => value !== "");
 }
 
 export const sourceChoices = (): Choice[] => choices(sources);

@@ -7,7 +7,9 @@ import { toasts } from "../lib/toasts.svelte.js";
 import { deleteLater } from "../lib/undo.js";
 
 const t = words({
-  en: { deleted: (count: number) => (count === 1 ? "1 avatar was deleted." : `${number(count)} avatars were deleted.`) },
+  en: {
+    deleted: (count: number) => (count === 1 ? "1 avatar was deleted." : `${number(count)} avatars were deleted.`),
+  },
   id: { deleted: (count: number) => `${number(count)} avatar dihapus.` },
 });
 
@@ -28,7 +30,7 @@ export function deleteAvatars(projectId: string, ids: readonly string[]): void {
       for (let avatarId = left.pop(); avatarId !== undefined; avatarId = left.pop()) {
         try {
           await api.avatars.deleteAvatar({ avatarId });
-          changes.tell({ kind: "avatar-deleted", id: avatarId, projectId });
+          changes.notify({ kind: "avatar-deleted", id: avatarId, projectId });
         } catch (error) {
           failed.push(avatarId);
           if (failed.length === 1 && !gone(error)) toasts.show(inOneLine(error), { kind: "bad" });

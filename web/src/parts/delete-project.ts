@@ -13,8 +13,12 @@ const t = words({
   en: {
     title: (name: string) => `Delete “${name}”?`,
     empty: "The project has no avatars.",
-    avatars: (count: number) => (count === 1 ? "1 avatar with its picture goes, too." : `${number(count)} avatars with their pictures go, too.`),
-    running: (count: number) => (count === 1 ? "1 portrait in the making is cancelled." : `${number(count)} portraits in the making are cancelled.`),
+    avatars: (count: number) =>
+      count === 1 ? "1 avatar with its picture goes, too." : `${number(count)} avatars with their pictures go, too.`,
+    running: (count: number) =>
+      count === 1
+        ? "1 portrait in the making is cancelled."
+        : `${number(count)} portraits in the making are cancelled.`,
     yes: "Delete project",
     deleted: (name: string) => `“${name}” was deleted.`,
   },
@@ -29,12 +33,15 @@ const t = words({
 });
 
 /**
- * Ask whether to delete a project, tell what goes with it, and delete it after the time for "Undo". Returns whether the
+ * Ask whether to delete a project, say what goes with it, and delete it after the time for "Undo". Returns whether the
  * user said yes.
  */
 export async function deleteProject(project: AvatarProject): Promise<boolean> {
   const running = live.unfinished.filter(({ projectId }) => projectId === project.id).length;
-  const lost = [project.avatarCount > 0 ? t.avatars(project.avatarCount) : "", running > 0 ? t.running(running) : ""].filter((line) => line !== "");
+  const lost = [
+    project.avatarCount > 0 ? t.avatars(project.avatarCount) : "",
+    running > 0 ? t.running(running) : "",
+  ].filter((line) => line !== "");
   const text = lost.length === 0 ? t.empty : lost.join("\n");
   if (!(await questions.ask({ title: t.title(project.name), text, yes: t.yes, danger: true }))) return false;
   deleteLater(t.deleted(project.name), [project.id], async (leaving) => {
@@ -45,7 +52,7 @@ export async function deleteProject(project: AvatarProject): Promise<boolean> {
     }
     try {
       await api.projects.deleteProject(request);
-      changes.tell({ kind: "project-deleted", id: project.id });
+      changes.notify({ kind: "project-deleted", id: project.id });
       return [];
     } catch (error) {
       if (!gone(error)) toasts.show(inOneLine(error), { kind: "bad" });

@@ -9,14 +9,17 @@ import { toasts } from "../../lib/toasts.svelte.js";
 
 const t = words({
   en: {
-    cancelled: (count: number) => (count === 1 ? "The generation was cancelled." : `${number(count)} generations were cancelled.`),
-    started: (count: number) => (count === 1 ? "It is in the queue again." : `${number(count)} generations are in the queue again.`),
+    cancelled: (count: number) =>
+      count === 1 ? "The generation was cancelled." : `${number(count)} generations were cancelled.`,
+    started: (count: number) =>
+      count === 1 ? "It is in the queue again." : `${number(count)} generations are in the queue again.`,
     failed: (count: number, why: string) => (count === 1 ? why : `${number(count)} failed. ${why}`),
     again: "Start again",
   },
   id: {
     cancelled: (count: number) => (count === 1 ? "Pembuatan dibatalkan." : `${number(count)} pembuatan dibatalkan.`),
-    started: (count: number) => (count === 1 ? "Sudah masuk antrean lagi." : `${number(count)} pembuatan masuk antrean lagi.`),
+    started: (count: number) =>
+      count === 1 ? "Sudah masuk antrean lagi." : `${number(count)} pembuatan masuk antrean lagi.`,
     failed: (count: number, why: string) => (count === 1 ? why : `${number(count)} gagal. ${why}`),
     again: "Mulai lagi",
   },
@@ -28,7 +31,8 @@ const atOnce = 4;
 /** One key for each generation, until its call has succeeded: so no retry happens twice. */
 const keys = new Map<string, string>();
 
-export const canRetry = ({ state }: Generation): boolean => state === GenerationState.FAILED || state === GenerationState.CANCELLED;
+export const canRetry = ({ state }: Generation): boolean =>
+  state === GenerationState.FAILED || state === GenerationState.CANCELLED;
 export const canCancel = (generation: Generation): boolean => !hasEnded(generation);
 
 /** Do something for all, and tell the user about those that failed. Returns the number of those that did not. */

@@ -48,7 +48,10 @@ function beginning(day: string, plus = 0): Date | undefined {
 export function fromAddress(query: URLSearchParams): Filters {
   const day = (name: string): string => (beginning(query.get(name) ?? "") === undefined ? "" : query.get(name)!);
   return {
-    states: query.getAll("state").map((one) => enumValue(GenerationState, one)).filter((one) => one !== 0),
+    states: query
+      .getAll("state")
+      .map((one) => enumValue(GenerationState, one))
+      .filter((one) => one !== 0),
     reason: enumValue(ErrorReason, query.get("reason")),
     projectId: query.get("project") ?? "",
     from: day("from"),

@@ -38,7 +38,10 @@ export class Timeline {
 
   constructor(readonly filters: Filters) {
     this.list = new Paged(async (pageToken, signal) => {
-      const { generations, nextPageToken } = await api.generations.listGenerations({ ...toRequest(filters), pageSize: 40, pageToken }, { signal });
+      const { generations, nextPageToken } = await api.generations.listGenerations(
+        { ...toRequest(filters), pageSize: 40, pageToken },
+        { signal },
+      );
       void readAvatars(generations.map(({ avatarId }) => avatarId));
       return { items: generations, nextPageToken };
     });
@@ -48,7 +51,11 @@ export class Timeline {
   take(generation: Generation): void {
     if (generation.state === GenerationState.COMPLETED) void readAvatars([generation.avatarId]);
     if (this.list.items.some(({ id }) => id === generation.id)) this.list.replace(generation);
-    else if (this.list.started && this.filters.order === GenerationOrder.NEWEST_FIRST && fits(generation, this.filters)) {
+    else if (
+      this.list.started &&
+      this.filters.order === GenerationOrder.NEWEST_FIRST &&
+      fits(generation, this.filters)
+    ) {
       // Ids begin with their time.
       const at = this.list.items.findIndex(({ id }) => id < generation.id);
       if (at >= 0 || !this.list.hasMore) this.list.add([generation], at < 0 ? this.list.items.length : at);

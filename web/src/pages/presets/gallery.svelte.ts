@@ -22,7 +22,10 @@ export function pictureOf({ id, imageData }: AvatarPreset): string {
 
 function presets({ query, category }: Filters): Paged<AvatarPreset> {
   return new Paged(async (pageToken, signal) => {
-    const answer = await api.presets.listPresets({ query, category, includeImages: true, pageSize: 30, pageToken }, { signal });
+    const answer = await api.presets.listPresets(
+      { query, category, includeImages: true, pageSize: 30, pageToken },
+      { signal },
+    );
     return { items: answer.presets, nextPageToken: answer.nextPageToken };
   });
 }

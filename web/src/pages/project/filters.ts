@@ -16,7 +16,10 @@ export interface Filters {
 export function fromAddress(query: URLSearchParams): Filters {
   return {
     query: query.get("q") ?? "",
-    sources: query.getAll("source").map((one) => enumValue(SourceType, one)).filter((one) => one !== 0),
+    sources: query
+      .getAll("source")
+      .map((one) => enumValue(SourceType, one))
+      .filter((one) => one !== 0),
     gender: enumValue(Gender, query.get("gender")),
     ageRange: enumValue(AgeRange, query.get("age")),
     style: enumValue(Style, query.get("style")),
@@ -38,7 +41,14 @@ export function toAddress(changed: Partial<Filters>): Record<string, string | st
   return parts;
 }
 
-export const noFilters: Omit<Filters, "order"> = { query: "", sources: [], gender: 0, ageRange: 0, style: 0, ethnicity: "" };
+export const noFilters: Omit<Filters, "order"> = {
+  query: "",
+  sources: [],
+  gender: 0,
+  ageRange: 0,
+  style: 0,
+  ethnicity: "",
+};
 
 /** The filters that are set, except the search words: a label, and the change that takes each away. */
 export function active(filters: Filters): { key: string; label: string; without: Partial<Filters> }[] {
@@ -49,7 +59,16 @@ export function active(filters: Filters): { key: string; label: string; without:
   }));
   for (const name of ["gender", "ageRange", "style"] as const)
     if (filters[name] !== 0)
-      found.push({ key: name, label: `${attributeLabel(name)}: ${attributeValueLabel(name, filters[name])}`, without: { [name]: 0 } });
-  if (filters.ethnicity !== "") found.push({ key: "ethnicity", label: `${attributeLabel("ethnicity")}: ${filters.ethnicity}`, without: { ethnicity: "" } });
+      found.push({
+        key: name,
+        label: `${attributeLabel(name)}: ${attributeValueLabel(name, filters[name])}`,
+        without: { [name]: 0 },
+      });
+  if (filters.ethnicity !== "")
+    found.push({
+      key: "ethnicity",
+      label: `${attributeLabel("ethnicity")}: ${filters.ethnicity}`,
+      without: { ethnicity: "" },
+    });
   return found;
 }

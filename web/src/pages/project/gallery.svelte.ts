@@ -16,16 +16,30 @@ export class Gallery {
     this.avatars = new Paged(async (pageToken, signal) => {
       const { query, sources, gender, ageRange, style, ethnicity, order } = filters;
       const { avatars, nextPageToken } = await api.avatars.listAvatars(
-        { projectId, pageSize: 60, pageToken, includeLinks: true, query, sourceTypes: sources, gender, ageRange, style, ethnicity, order },
+        {
+          projectId,
+          pageSize: 60,
+          pageToken,
+          includeLinks: true,
+          query,
+          sourceTypes: sources,
+          gender,
+          ageRange,
+          style,
+          ethnicity,
+          order,
+        },
         { signal },
       );
       return { items: avatars, nextPageToken };
     });
   }
 
-  /** Whether a new avatar comes first, whatever it is like. */
+  /** Whether each new avatar comes first. */
   get showsAll(): boolean {
-    return active(this.filters).length === 0 && this.filters.query === "" && this.filters.order === AvatarOrder.NEWEST_FIRST;
+    return (
+      active(this.filters).length === 0 && this.filters.query === "" && this.filters.order === AvatarOrder.NEWEST_FIRST
+    );
   }
 
   async loadProject(signal: AbortSignal): Promise<void> {
@@ -54,7 +68,8 @@ export class Gallery {
     const here = this.avatars.items.filter(({ id }) => ids.has(id)).length;
     if (here === 0) return;
     this.avatars.remove(ids);
-    if (this.project !== undefined) this.project = { ...this.project, avatarCount: Math.max(0, this.project.avatarCount - here) };
+    if (this.project !== undefined)
+      this.project = { ...this.project, avatarCount: Math.max(0, this.project.avatarCount - here) };
   }
 }
 

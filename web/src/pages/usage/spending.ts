@@ -15,7 +15,7 @@ export interface Spending {
 export async function readSpending(signal: AbortSignal): Promise<Spending> {
   const stats = await api.usage.getStats({}, { signal });
   const entries = [...stats.spending];
-  for (let pageToken = stats.nextPageToken; pageToken !== ""; ) {
+  for (let pageToken = stats.nextPageToken; pageToken !== "";) {
     const page = await api.usage.getStats({ pageToken }, { signal });
     entries.push(...page.spending);
     pageToken = page.nextPageToken;
@@ -48,13 +48,21 @@ export interface Period {
 }
 
 function sum(shares: readonly Share[]): { micros: bigint; attempts: bigint } {
-  return shares.reduce(({ micros, attempts }, share) => ({ micros: micros + share.micros, attempts: attempts + share.attempts }), { micros: 0n, attempts: 0n });
+  return shares.reduce(
+    ({ micros, attempts }, share) => ({ micros: micros + share.micros, attempts: attempts + share.attempts }),
+    { micros: 0n, attempts: 0n },
+  );
 }
 
 /** Sum the spending of the last days, today included. */
 export function periodOf(entries: readonly DailySpend[], length: number, now = new Date()): Period {
   const today = Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate());
-  const days = Array.from({ length }, (_, index): Day => ({ date: new Date(today - (length - 1 - index) * 86_400_000), micros: 0n, attempts: 0n, shares: [] }));
+  const days = Array.from({ length }, (_, index): Day => ({
+    date: new Date(today - (length - 1 - index) * 86_400_000),
+    micros: 0n,
+    attempts: 0n,
+    shares: [],
+  }));
   const byTime = new Map(days.map((day) => [day.date.getTime(), day]));
   const apps = new Map<string, Share>();
   for (const { day, appId, priceMicros, attemptCount } of entries) {
@@ -64,7 +72,9 @@ export function periodOf(entries: readonly DailySpend[], length: number, now = n
     const { micros, attempts } = apps.get(appId) ?? { micros: 0n, attempts: 0n };
     apps.set(appId, { appId, micros: micros + priceMicros, attempts: attempts + attemptCount });
   }
-  const sorted = [...apps.values()].sort((one, other) => (one.micros === other.micros ? (one.appId < other.appId ? -1 : 1) : one.micros < other.micros ? 1 : -1));
+  const sorted = [...apps.values()].sort((one, other) =>
+    one.micros === other.micros ? (one.appId < other.appId ? -1 : 1) : one.micros < other.micros ? 1 : -1,
+  );
   const order = new Map(sorted.map(({ appId }, index) => [appId, index]));
   for (const day of days) {
     day.shares.sort((one, other) => order.get(one.appId)! - order.get(other.appId)!);

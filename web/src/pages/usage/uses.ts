@@ -22,7 +22,10 @@ export interface Uses {
 }
 
 export async function readUses(signal: AbortSignal): Promise<Uses> {
-  const page = await api.avatars.listAvatars({ order: AvatarOrder.LAST_USED_FIRST, pageSize: most, includeLinks: true }, { signal });
+  const page = await api.avatars.listAvatars(
+    { order: AvatarOrder.LAST_USED_FIRST, pageSize: most, includeLinks: true },
+    { signal },
+  );
   const avatars = page.avatars.filter(({ usageCount }) => usageCount > 0n);
   const apps = new Map<string, AppUses>();
   const left = avatars.map(({ id }) => id);
@@ -37,7 +40,9 @@ export async function readUses(signal: AbortSignal): Promise<Uses> {
     }
   };
   await Promise.all(Array.from({ length: atOnce }, work));
-  const sorted = [...apps.values()].sort((one, other) => (one.count === other.count ? (one.name < other.name ? -1 : 1) : one.count < other.count ? 1 : -1));
+  const sorted = [...apps.values()].sort((one, other) =>
+    one.count === other.count ? (one.name < other.name ? -1 : 1) : one.count < other.count ? 1 : -1,
+  );
   return { avatars, more: avatars.length === most && page.nextPageToken !== "", apps: sorted };
 }
 
