@@ -40,15 +40,26 @@ export function wholeNumber(text: string, most = 0x7fffffff): number | undefined
 }
 
 /** The persona of a form, for a request. An age that is no number is left out. */
-export function personaOf(draft: PersonaDraft): { name: string; age: number; personality: string[]; background: string } {
-  return { name: draft.name.trim(), age: wholeNumber(draft.age) ?? 0, personality: [...draft.personality], background: draft.background.trim() };
+export function personaOf(draft: PersonaDraft): {
+  name: string;
+  age: number;
+  personality: string[];
+  background: string;
+} {
+  return {
+    name: draft.name.trim(),
+    age: wholeNumber(draft.age) ?? 0,
+    personality: [...draft.personality],
+    background: draft.background.trim(),
+  };
 }
 
 /** Names of the fields that have a value, as paths of the contract: `persona.age`, `attributes.hair_color`. */
 export function filledFields(persona: PersonaDraft, attributes: AttributesDraft): string[] {
   const paths: string[] = [];
   for (const [name, value] of Object.entries(persona)) if (value.length > 0) paths.push(`persona.${name}`);
-  for (const [name, value] of Object.entries(attributes)) if (value !== 0 && value !== "") paths.push(`attributes.${snake(name)}`);
+  for (const [name, value] of Object.entries(attributes))
+    if (value !== 0 && value !== "") paths.push(`attributes.${snake(name)}`);
   return paths;
 }
 

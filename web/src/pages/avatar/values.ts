@@ -20,7 +20,13 @@ export interface Told {
 
 const t = words({
   en: { name: "Name", personaName: "Persona name", age: "Age", personality: "Personality", background: "Background" },
-  id: { name: "Nama", personaName: "Nama persona", age: "Umur", personality: "Kepribadian", background: "Latar belakang" },
+  id: {
+    name: "Nama",
+    personaName: "Nama persona",
+    age: "Umur",
+    personality: "Kepribadian",
+    background: "Latar belakang",
+  },
 });
 
 export function tellPersona(persona: ReturnType<typeof personaOf>): Told[] {
@@ -33,7 +39,10 @@ export function tellPersona(persona: ReturnType<typeof personaOf>): Told[] {
 }
 
 export function tellAttributes(attributes: AttributesDraft): Told[] {
-  const told = attributeNames.map((name) => ({ label: attributeLabel(name), value: attributeValueLabel(name, attributes[name]) }));
+  const told = attributeNames.map((name) => ({
+    label: attributeLabel(name),
+    value: attributeValueLabel(name, attributes[name]),
+  }));
   told.splice(2, 0, { label: attributeLabel("ethnicity"), value: attributes.ethnicity });
   return told;
 }

@@ -130,7 +130,8 @@ export function requestOf(draft: Draft, projectId: string) {
 /** What is wrong with a draft that no request can tell, by the contract's paths. */
 export function problemsOf(draft: Draft): Record<string, string> {
   const problems: Record<string, string> = {};
-  for (const name of ["width", "height", "steps"] as const) if (wholeNumber(draft[name]) === undefined) problems[`options.${name}`] = t.whole;
+  for (const name of ["width", "height", "steps"] as const)
+    if (wholeNumber(draft[name]) === undefined) problems[`options.${name}`] = t.whole;
   if (wholeNumber(draft.seed, 0xffffffff) === undefined) problems["options.seed"] = t.whole;
   if (decimalNumber(draft.guidance) === undefined) problems["options.guidance_scale"] = t.decimal;
   if (wholeNumber(draft.persona.age) === undefined) problems["persona.age"] = t.whole;
