@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, TypeAlias
@@ -13,12 +14,16 @@ from avatar_creator import AvatarCreator
 from tests.browser.visitor import Visitor
 from tests.support.chromium import running_chromium
 from tests.support.huggingface_router import RouterFake
+from tests.support.ports import free_port
 from tests.support.postgres import Postgres
 from tests.support.redis import Redis
 from tests.support.service import Deployment
 
 Visit: TypeAlias = Callable[..., Visitor]
 """Opens a window: of the test's user or of another one, with options of `Browser.new_context`."""
+
+EMBEDDER_PORT = free_port()
+"""Port of the only other site that may show the page in a frame, and to which the page hands avatars."""
 
 _REDIS_DATABASE = 2
 _EXPECT_MILLISECONDS = 20_000
@@ -41,15 +46,22 @@ def site(
 ) -> Iterator[Deployment]:
     """A service with the page, which draws through the fake router. Each test is a `user` of its own."""
     directory = tmp_path_factory.mktemp(f"site-{request.param}")
-    drawing = {"HUGGINGFACE_API_KEY": "hf_test_page", "HUGGINGFACE_BASE_URL": router_process.url}
+    settings = {
+        "HUGGINGFACE_API_KEY": "hf_test_page",
+        "HUGGINGFACE_BASE_URL": router_process.url,
+        "WEB_ORIGINS": f"http://127.0.0.1:{EMBEDDER_PORT}",
+        "SIBLING_APPS": json.dumps(
+            {"Pose Generator": f"http://127.0.0.1:{EMBEDDER_PORT}/new?avatar={{avatar_id}}"}
+        ),
+    }
     if request.param == "embedded":
-        running = Deployment.embedded(directory, **drawing)
+        running = Deployment.embedded(directory, **settings)
     else:
         postgres: Postgres = request.getfixturevalue("postgres")
         redis: Redis = request.getfixturevalue("redis_server")
         redis.flush(_REDIS_DATABASE)
         url = postgres.create_database(request.getfixturevalue("database_template"))
-        running = Deployment.distributed(directory, url, redis.url(_REDIS_DATABASE), **drawing)
+        running = Deployment.distributed(directory, url, redis.url(_REDIS_DATABASE), **settings)
     with ExitStack() as closing:
         if not running.is_embedded:
             closing.callback(postgres.drop_database, url)

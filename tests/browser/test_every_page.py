@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from google.protobuf.json_format import MessageToDict
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from avatar_creator import AvatarCreator
+from bench.page import MAX_CLS, MAX_SCRIPT_BYTES, PHONE, measure
 from tests.browser.conftest import Visit
 from tests.browser.furnished import Furnished, furnish
 from tests.browser.pages import PATHS, path_of
@@ -21,7 +22,7 @@ from tests.support.service import Deployment
 pytestmark = pytest.mark.parametrize("site", ["embedded"], indirect=True)
 
 USER = "furnished"
-PHONE, REFLOW = 390, 320
+NARROW, REFLOW = 390, 320
 """Widths in pixels: a common phone, and what WCAG 2.2 asks for (criterion 1.4.10)."""
 
 _AXE = Axe()
@@ -41,6 +42,7 @@ _SAME_IN_BOTH = {
         "Persona",
         "Seed",
     ),
+    *("Afro", "Fedora", "Formal", "Gender", "Hazel", "Hijab", "Peci", "Sporty", "Streetwear"),
     *("English", "Bahasa Indonesia"),
 }
 """Words that both languages share."""
@@ -138,7 +140,7 @@ def test_axe_finds_no_violation_in_light_and_dark_and_on_a_phone(
     page.emulate_media(color_scheme="dark")
     page.wait_for_function(_STILL)
     found["dark"] = violations(page)
-    page.set_viewport_size({"width": PHONE, "height": 844})
+    page.set_viewport_size({"width": NARROW, "height": 844})
     found["phone"] = violations(page)
 
     assert found == {"light": [], "dark": [], "phone": []}
@@ -165,7 +167,7 @@ def test_a_page_speaks_indonesian_and_fits_a_phone(
     has, of_the_service = furnished
     texts: dict[str, set[str]] = {}
     for locale in ("en-US", "id-ID"):
-        visitor = visit(USER, locale=locale, viewport={"width": PHONE, "height": 844}, has_touch=True)
+        visitor = visit(USER, locale=locale, viewport={"width": NARROW, "height": 844}, has_touch=True)
         page = open_page(visitor, name, has)
         expect(page.locator("html")).to_have_attribute("lang", locale[:2])
         texts[locale] = set(page.evaluate(_TEXTS))
@@ -215,3 +217,16 @@ def test_the_language_can_be_changed_and_stays(visit: Visit) -> None:
     expect(page.get_by_role("heading", level=1, name="Proyek")).to_be_visible()
     page.reload()
     expect(page.get_by_role("heading", level=1, name="Proyek")).to_be_visible()
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_page_is_small_and_nothing_moves_while_a_slow_phone_loads_it(
+    browser: Browser, site: Deployment, furnished: tuple[Furnished, set[str]], name: str
+) -> None:
+    has, _ = furnished
+    path = path_of(name, project=has.project.id, avatar=has.avatar.id)
+
+    figures = measure(browser, f"http://{site.web_target}", site.token(USER), name, path, PHONE, loads=1)
+
+    assert figures.script_bytes <= MAX_SCRIPT_BYTES
+    assert figures.cls <= MAX_CLS

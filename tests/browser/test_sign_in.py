@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from avatar_creator import AvatarCreator
+from tests.browser.conftest import EMBEDDER_PORT
+from tests.browser.embedder import Embedder
 from tests.browser.visitor import Visitor
 from tests.support.service import Deployment
 
@@ -40,6 +43,32 @@ def test_a_pasted_token_signs_in(visitor: Visitor, client: AvatarCreator) -> Non
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
+@pytest.mark.parametrize("site", ["embedded"], indirect=True)
+def test_the_app_that_embeds_the_page_hands_over_its_token(visitor: Visitor, client: AvatarCreator) -> None:
+    client.projects.create("Spring campaign")
+    visitor.expect_problems("favicon", "Blocked autofocusing")
+    page = visitor.context.new_page()
+
+    with Embedder(visitor.address, visitor.token, EMBEDDER_PORT) as app:
+        page.goto(app.origin)
+        embedded = page.frame_locator("iframe")
+        expect(embedded.get_by_role("link", name="Spring campaign")).to_be_visible()
+
+
+@pytest.mark.parametrize("site", ["embedded"], indirect=True)
+def test_a_token_of_a_site_that_is_not_known_is_ignored(visitor: Visitor, client: AvatarCreator) -> None:
+    client.projects.create("Spring campaign")
+    page = visitor.open("/", token="")
+    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
+
+    # The same window is another site than those that may hand over a token.
+    page.evaluate("(token) => postMessage({type: 'avatar-creator:token', token}, '*')", visitor.token)
+    page.evaluate("(token) => postMessage({type: 'avatar-creator:token', token: null}, '*')", visitor.token)
+
+    expect(page.get_by_role("dialog", name="Sign in")).to_be_visible()
+    assert page.evaluate("JSON.stringify({...sessionStorage})") == "{}"
+
+
 def test_signing_out_forgets_the_token_and_shows_nothing(visitor: Visitor, client: AvatarCreator) -> None:
     client.projects.create("Spring campaign")
     page = visitor.open("/")
@@ -71,7 +100,7 @@ def test_an_expired_token_asks_for_another_one_and_keeps_what_was_typed(
     visitor.expect_problems("HTTP 401")
     short = site.token(user, exp=int(time.time()) + ENDS_SOON_SECONDS)
     page = visitor.open(f"/projects/{project.id}/generate", token=short)
-    prompt = page.get_by_role("textbox", name="Prompt")
+    prompt = page.get_by_role("textbox", name="Description")
     prompt.fill("confident business woman")
 
     # The watch ends with the token, so the page learns of it without any action.

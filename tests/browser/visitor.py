@@ -17,7 +17,8 @@ _SETTLED = """() => {
     if (document.fonts.status !== "loaded" || document.querySelector("[aria-busy=true]")) return false;
     const seen = [...document.images].filter((image) => {
         const box = image.getBoundingClientRect();
-        return box.width > 0 && box.top < innerHeight && box.bottom > 0;
+        const isInside = box.left < innerWidth && box.right > 0 && box.top < innerHeight && box.bottom > 0;
+        return box.width > 0 && isInside;
     });
     return document.querySelector("h1") !== null && seen.every((image) => image.complete);
 }"""

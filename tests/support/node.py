@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,19 @@ _COMMAND_SECONDS = 240.0
 def node_environment(variables: Mapping[str, str], bin: Path = BIN) -> dict[str, str]:
     """Return our environment with these variables, and with the programs of `bin` first in the path."""
     return {**os.environ, "PATH": f"{bin}{os.pathsep}{os.environ['PATH']}", **variables}
+
+
+def run_node(
+    *arguments: str | Path, directory: Path = CLIENT, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Node to its end, and return its exit code and its output with its errors."""
+    return run(
+        [BIN / "node", *arguments],
+        timeout=_COMMAND_SECONDS,
+        directory=directory,
+        environment=environment or node_environment({}),
+        merge_errors=True,
+    )
 
 
 def require_built_client() -> None:
@@ -37,11 +51,5 @@ def run_node_tests(*files: Path, **variables: str) -> None:
     """
     assert files, "no tests to run"
     require_built_client()
-    finished = run(
-        [BIN / "node", "--test", "--test-timeout=120000", *files],
-        timeout=_COMMAND_SECONDS,
-        directory=CLIENT,
-        environment=node_environment(variables),
-        merge_errors=True,
-    )
+    finished = run_node("--test", "--test-timeout=120000", *files, environment=node_environment(variables))
     assert finished.returncode == 0, f"tests of the TypeScript client failed:\n{finished.stdout}"

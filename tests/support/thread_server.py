@@ -18,14 +18,18 @@ _END_SECONDS = 10.0
 class ThreadServer:
     """A server that runs until `close`, and closes its connections then."""
 
-    def __init__(self, application: web.Application) -> None:
+    def __init__(self, application: web.Application, port: int = 0) -> None:
         """Start the server.
+
+        Args:
+            application: Answers the requests.
+            port: Its port; 0 means a free one.
 
         Raises:
             RuntimeError: The server did not start.
         """
         self._application = application
-        self._port = free_port()
+        self._port = port or free_port()
         self._started = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._finish = asyncio.Event()

@@ -44,7 +44,7 @@ def _serving(deployment: Deployment) -> Iterator[httpx.Client]:
 def test_every_answer_has_the_security_headers(closed: httpx.Client) -> None:
     answers = [
         closed.get(ALIVE_PATH),
-        closed.get("/nothing/../here"),
+        closed.get("/missing.js"),
         closed.put(ALIVE_PATH),
         closed.options(ALIVE_PATH),
         closed.get(ALIVE_PATH, headers={"host": "attacker.example"}),

@@ -30,6 +30,8 @@ const generations = new SvelteMap<string, Generation>();
 /** Time at which a generation will probably end, in milliseconds since 1970. */
 const expected = new SvelteMap<string, number>();
 const listeners = new Set<(generation: Generation) => void>();
+/** Revisions up to which the user has forgotten generations. The watch may still send them, or send them again. */
+const forgotten = new Map<string, bigint>();
 let link = $state<Link>("idle");
 let channel: BroadcastChannel | undefined;
 let newest: Date | undefined;
@@ -51,6 +53,7 @@ const signedIn = $derived(session.token !== "");
 function take(generation: Generation): boolean {
   const known = generations.get(generation.id);
   if (known !== undefined && known.revision > generation.revision) return false;
+  if ((forgotten.get(generation.id) ?? -1n) >= generation.revision) return false;
   if (known !== undefined && known.revision === generation.revision && generation.queuePosition === undefined)
     return false;
   // Only some answers have the place in the queue. An older place is better than none.
@@ -234,6 +237,7 @@ function follow(user: string): () => void {
     channel = undefined;
     ready = false;
     generations.clear();
+    forgotten.clear();
     expected.clear();
     newest = undefined;
     opened = new Date();
@@ -274,6 +278,8 @@ export const live = {
   },
   /** Forget a generation that has ended, in all views of this tab. */
   forget(id: string): void {
+    const known = generations.get(id);
+    if (known !== undefined) forgotten.set(id, known.revision);
     generations.delete(id);
   },
   /** Call a function for each new state, in this tab or in the one that leads. Returns the function that stops that. */

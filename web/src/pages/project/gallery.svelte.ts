@@ -86,6 +86,11 @@ export function galleryOf(user: string, projectId: string, filters: Filters): Ga
   return gallery;
 }
 
+/** Return the gallery that the user saw last, of those that have this avatar. */
+export function galleryWith(avatarId: string): Gallery | undefined {
+  return kept.findLast(({ gallery }) => gallery.avatars.items.some(({ id }) => id === avatarId))?.gallery;
+}
+
 changes.on((change) => {
   if (change.kind === "avatar") for (const { gallery } of kept) gallery.take(change.avatar);
   if (change.kind === "avatar-deleted") for (const { gallery } of kept) gallery.drop(new Set([change.id]));
