@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
 from playwright.sync_api import expect
 
-from avatar_creator import Avatar, AvatarCreator
+from avatar_creator import AvatarCreator
 from tests import pictures
 from tests.browser.conftest import EMBEDDER_PORT
 from tests.browser.embedder import Embedder
 from tests.browser.visitor import Visitor
-
-ON_EMBEDDED = pytest.mark.parametrize("site", ["embedded"], indirect=True)
-PICTURE = pictures.png(pictures.scene(320, 240))
-
-
-@pytest.fixture
-def avatar(client: AvatarCreator) -> Avatar:
-    """An uploaded avatar, between two others of its project."""
-    project = client.projects.create("Spring campaign")
-    _, sarah, _ = (client.avatars.upload(project, PICTURE, name=name) for name in ("Budi", "Sarah", "Anna"))
-    return sarah
 
 
 def test_a_use_by_a_sibling_app_shows_in_the_history_of_the_avatar(
