@@ -36,7 +36,8 @@ type Calls<T> = {
 
 const connection = connect({ token: () => untrack(() => session.token) });
 
-function calls<T>(service: { readonly method: object }): Calls<T> {
+/** Return a service's calls that have one answer. Services that few pages need are loaded by them. */
+export function calls<T>(service: { readonly method: object }): Calls<T> {
   return new Proxy({} as Calls<T>, {
     get:
       (_, name) =>

@@ -46,15 +46,28 @@ export function percent(value: number): string {
   return kept("percent", (locale) => new Intl.NumberFormat(locale, { style: "percent" })).format(value / 100);
 }
 
+/** An amount of money as a decimal number of dollars. A binary fraction would be another amount. */
+function dollars(micros: bigint): `${number}` {
+  const size = String(micros < 0n ? -micros : micros).padStart(7, "0");
+  return `${micros < 0n ? "-" : ""}${size.slice(0, -6)}.${size.slice(-6)}` as `${number}`;
+}
+
 /** Format a price in millionths of a US dollar. It has as many decimals as a small price needs. */
-export function money(micros: bigint | number): string {
-  const dollars = Number(micros) / 1e6;
-  const fine = dollars !== 0 && Math.abs(dollars) < 0.1;
+export function money(micros: bigint): string {
+  const fine = micros !== 0n && micros < 100_000n && micros > -100_000n;
   return kept(
     fine ? "money-fine" : "money",
     (locale) =>
       new Intl.NumberFormat(locale, { style: "currency", currency: "USD", maximumFractionDigits: fine ? 4 : 2 }),
-  ).format(dollars);
+  ).format(dollars(micros));
+}
+
+/** Format a price in millionths of a US dollar with all its decimals. */
+export function exactMoney(micros: bigint): string {
+  return kept(
+    "money-exact",
+    (locale) => new Intl.NumberFormat(locale, { style: "currency", currency: "USD", maximumFractionDigits: 6 }),
+  ).format(dollars(micros));
 }
 
 /** Format a number of bytes: 2.4 MB. */
@@ -82,6 +95,20 @@ export function day(time: Timestamp | Date | undefined): string {
   const date = toDate(time);
   if (date === undefined) return "";
   return kept("day", (locale) => new Intl.DateTimeFormat(locale, { dateStyle: "medium" })).format(date);
+}
+
+/** Format a UTC day, also briefly: "Sat, Nov 28" or "Nov 28". */
+export function utcDay(date: Date, brief = false): string {
+  return kept(
+    brief ? "utc-day-brief" : "utc-day",
+    (locale) =>
+      new Intl.DateTimeFormat(locale, {
+        timeZone: "UTC",
+        month: "short",
+        day: "numeric",
+        ...(!brief && { weekday: "short" }),
+      }),
+  ).format(date);
 }
 
 /** Format a time with its day: Nov 28, 2026, 2:05 PM. */

@@ -91,7 +91,8 @@ export const session = {
   },
 
   signOut(): void {
-    sessionStorage.removeItem(storage);
+    // With the token go the drafts that pages keep there.
+    sessionStorage.clear();
     token = "";
     need = "missing";
   },

@@ -1,5 +1,6 @@
 /** The filters of the avatars of a project, as the address has them and as the service takes them. */
 import { AgeRange, AvatarOrder, Gender, SourceType, Style } from "avatar-creator";
+import { enumValue, enumWord } from "../../lib/enum-words.js";
 import { attributeLabel, attributeValueLabel, sourceLabel } from "../../lib/vocabulary.js";
 
 export interface Filters {
@@ -12,32 +13,16 @@ export interface Filters {
   order: AvatarOrder;
 }
 
-type Words = Record<string, string | number>;
-
-/** Word of a value in the address: `young-adult`. */
-function word(of: Words, value: number): string {
-  return value === 0
-    ? ""
-    : String(of[value] ?? "")
-        .toLowerCase()
-        .replaceAll("_", "-");
-}
-
-function value(of: Words, word: string | null): number {
-  const found = of[(word ?? "").toUpperCase().replaceAll("-", "_")];
-  return typeof found === "number" ? found : 0;
-}
-
 export function fromAddress(query: URLSearchParams): Filters {
   return {
     query: query.get("q") ?? "",
     sources: query
       .getAll("source")
-      .map((one) => value(SourceType, one))
+      .map((one) => enumValue(SourceType, one))
       .filter((one) => one !== 0),
-    gender: value(Gender, query.get("gender")),
-    ageRange: value(AgeRange, query.get("age")),
-    style: value(Style, query.get("style")),
+    gender: enumValue(Gender, query.get("gender")),
+    ageRange: enumValue(AgeRange, query.get("age")),
+    style: enumValue(Style, query.get("style")),
     ethnicity: query.get("ethnicity") ?? "",
     order: query.get("sort") === "last-used" ? AvatarOrder.LAST_USED_FIRST : AvatarOrder.NEWEST_FIRST,
   };
@@ -47,10 +32,10 @@ export function fromAddress(query: URLSearchParams): Filters {
 export function toAddress(changed: Partial<Filters>): Record<string, string | string[]> {
   const parts: Record<string, string | string[]> = {};
   if (changed.query !== undefined) parts["q"] = changed.query.trim();
-  if (changed.sources !== undefined) parts["source"] = changed.sources.map((one) => word(SourceType, one));
-  if (changed.gender !== undefined) parts["gender"] = word(Gender, changed.gender);
-  if (changed.ageRange !== undefined) parts["age"] = word(AgeRange, changed.ageRange);
-  if (changed.style !== undefined) parts["style"] = word(Style, changed.style);
+  if (changed.sources !== undefined) parts["source"] = changed.sources.map((one) => enumWord(SourceType, one));
+  if (changed.gender !== undefined) parts["gender"] = enumWord(Gender, changed.gender);
+  if (changed.ageRange !== undefined) parts["age"] = enumWord(AgeRange, changed.ageRange);
+  if (changed.style !== undefined) parts["style"] = enumWord(Style, changed.style);
   if (changed.ethnicity !== undefined) parts["ethnicity"] = changed.ethnicity.trim();
   if (changed.order !== undefined) parts["sort"] = changed.order === AvatarOrder.LAST_USED_FIRST ? "last-used" : "";
   return parts;
