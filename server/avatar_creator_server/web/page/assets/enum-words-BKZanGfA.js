@@ -1,0 +1,1 @@
+function e(e,t){return t===0?``:String(e[t]??``).toLowerCase().replaceAll(`_`,`-`)}function t(e,t){let n=e[(t??``).toUpperCase().replaceAll(`-`,`_`)];return typeof n==`number`?n:0}export{e as n,t};
