@@ -80,6 +80,8 @@ def test_a_long_history_comes_page_by_page_and_is_filtered_by_the_address(
     client.generations.create_variations(few, "a calm engineer", 3)
 
     page = visitor.open("/history")
+    expect(page.get_by_role("article")).to_have_count(40)
+    page.get_by_role("article").last.scroll_into_view_if_needed()
     expect(page.get_by_role("article")).to_have_count(43)
 
     page.get_by_role("button", name="Filter").click()
@@ -91,5 +93,5 @@ def test_a_long_history_comes_page_by_page_and_is_filtered_by_the_address(
     page.reload()
     page.get_by_role("button", name="Clear filters").last.click()
 
-    expect(page.get_by_role("article")).to_have_count(43)
+    expect(page.get_by_role("article", name=PROMPT).first).to_be_visible()
     assert page.url == f"{visitor.address}/history"

@@ -27,7 +27,13 @@ def test_a_preset_is_found_read_and_taken_into_a_project(visitor: Visitor, clien
     page.get_by_role("link", name=preset.name).click()
 
     dialog = page.get_by_role("dialog", name=preset.name)
-    for text in (preset.prompt, preset.persona.background, "Hijab", "Professional", *preset.persona.personality):
+    for text in (
+        preset.prompt,
+        preset.persona.background,
+        "Hijab",
+        "Professional",
+        *preset.persona.personality,
+    ):
         expect(dialog).to_contain_text(text)
     dialog.get_by_role("button", name="Generate with this").click()
     page.get_by_role("dialog", name="In which project?").get_by_role("link", name="Spring campaign").click()
