@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import expect
@@ -17,6 +18,14 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.parametrize("site", ["embedded"], indirect=True)
 
 PROMPT = "confident business woman"
+
+
+@pytest.fixture(autouse=True)
+def _without_leftovers(client: AvatarCreator) -> Iterator[None]:
+    """Delete the test's projects at its end: held generations would keep the workers from other tests."""
+    yield
+    for project in client.projects.list():
+        client.projects.delete(project)
 
 
 def test_a_generation_comes_runs_and_ends_in_the_list_without_a_reload(
