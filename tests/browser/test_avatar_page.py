@@ -8,14 +8,14 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from avatar_creator import Avatar, AvatarCreator, Project
+from avatar_creator import Avatar, AvatarCreator, PersonaFields, Project
 from tests import pictures
 from tests.browser.visitor import Visitor
 from tests.support.huggingface_router import RouterFake
 
 pytestmark = pytest.mark.parametrize("site", ["embedded"], indirect=True)
 
-PERSONA = {"name": "Sarah", "age": 32, "personality": ["warm"], "background": "A baker."}
+PERSONA: PersonaFields = {"name": "Sarah", "age": 32, "personality": ["warm"], "background": "A baker."}
 
 
 @pytest.fixture
@@ -100,7 +100,8 @@ def test_the_name_and_the_persona_change_in_place(
 
     changed = client.avatars.get(avatar.id)
     assert changed.name == "Sarah Putri"
-    assert changed.persona is not None and changed.attributes is not None
+    assert changed.persona is not None
+    assert changed.attributes is not None
     assert (changed.persona.age, list(changed.persona.personality)) == (33, ["warm", "exact"])
     assert changed.persona.background == "A baker."
     assert (str(changed.attributes.gender), str(changed.attributes.headwear)) == ("female", "hijab")
@@ -138,7 +139,7 @@ def test_a_recipe_can_be_copied_and_reproduced(
     visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = visitor.open(f"/avatars/{made.id}?tab=recipe")
 
-    page.get_by_role("button", name="Copy: Seed").click()
+    page.get_by_role("button", name="Copy: Seed", exact=True).click()
     expect(page.get_by_text("Copied.")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == "7"
     page.get_by_role("button", name="Reproduce").click()

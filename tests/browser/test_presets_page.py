@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 from avatar_creator import AvatarCreator
 from tests.browser.visitor import Visitor
+from tests.support.presence import present
 
 pytestmark = pytest.mark.parametrize("site", ["embedded"], indirect=True)
 

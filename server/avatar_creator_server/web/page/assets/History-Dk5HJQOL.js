@@ -1,1 +1,0 @@
-import{E as e,O as t,V as n,q as r,w as i}from"./disclose-version-DVnPQcZa.js";var a=t(`<h1 tabindex="-1"> </h1>`);function o(t,o){var s=a(),c=r(s);n(()=>i(c,`History ${o.id??``}`)),e(t,s)}export{o as default};

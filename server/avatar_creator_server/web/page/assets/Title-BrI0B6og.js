@@ -1,1 +1,0 @@
-import{B as e,E as t,O as n,U as r,V as i,g as a,m as o,n as s,p as c,q as l,w as u}from"./disclose-version-DVnPQcZa.js";var d=n(`<h1 tabindex="-1"> </h1>`);function f(n,f){let p=s(f,`hidden`,3,!1);var m=d();a(`mlwmdn`,t=>{e(()=>{r.title=f.text===``?`Avatar Creator`:`${f.text} · Avatar Creator`})});var h=l(m,!0);i(()=>{c(m,1,o({unseen:p()})),u(h,f.text)}),t(n,m)}export{f as t};
