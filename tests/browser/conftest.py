@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from typing import Any, TypeAlias
 import pytest
 from playwright.sync_api import Browser, expect
 
-from avatar_creator import AvatarCreator
+from avatar_creator import AvatarCreator, FailedPreconditionError
 from tests.browser.visitor import Visitor
 from tests.support.chromium import running_chromium
 from tests.support.huggingface_router import RouterFake
@@ -72,9 +73,12 @@ def site(
 
 @pytest.fixture
 def client(site: Deployment, user: str, router: RouterFake) -> Iterator[AvatarCreator]:
-    """A client of `site`, as `user`."""
+    """A client of `site`, as `user`. Generations that a test leaves are cancelled: others need the worker."""
     with site.client(user) as connected:
         yield connected
+        for left in connected.generations.list(states=["pending", "processing"]):
+            with contextlib.suppress(FailedPreconditionError):  # it has just ended
+                connected.generations.cancel(left)
 
 
 @pytest.fixture

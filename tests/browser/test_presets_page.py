@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 from avatar_creator import AvatarCreator
 from tests.browser.visitor import Visitor
+from tests.support.presence import present
 
 pytestmark = pytest.mark.parametrize("site", ["embedded"], indirect=True)
 
@@ -29,7 +30,7 @@ def test_a_preset_is_found_read_and_taken_into_a_project(visitor: Visitor, clien
     dialog = page.get_by_role("dialog", name=preset.name)
     for text in (
         preset.prompt,
-        preset.persona.background,
+        preset.persona.background or "",
         "Hijab",
         "Professional",
         *preset.persona.personality,

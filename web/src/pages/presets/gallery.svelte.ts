@@ -8,18 +8,6 @@ export interface Filters {
   category: string;
 }
 
-/** Addresses of the pictures of presets within this tab. A preset never changes, so each is made once. */
-const pictures = new Map<string, string>();
-
-export function pictureOf({ id, imageData }: AvatarPreset): string {
-  let address = pictures.get(id);
-  if (address === undefined && imageData.length > 0) {
-    address = URL.createObjectURL(new Blob([imageData as Uint8Array<ArrayBuffer>], { type: "image/webp" }));
-    pictures.set(id, address);
-  }
-  return address ?? "";
-}
-
 function presets({ query, category }: Filters): Paged<AvatarPreset> {
   return new Paged(async (pageToken, signal) => {
     const answer = await api.presets.listPresets(
