@@ -8,14 +8,14 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from avatar_creator import Avatar, AvatarCreator, Project
+from avatar_creator import Avatar, AvatarCreator, PersonaFields, Project
 from tests import pictures
 from tests.browser.visitor import Visitor
 from tests.support.huggingface_router import RouterFake
 
 pytestmark = pytest.mark.parametrize("site", ["embedded"], indirect=True)
 
-PERSONA = {"name": "Sarah", "age": 32, "personality": ["warm"], "background": "A baker."}
+PERSONA: PersonaFields = {"name": "Sarah", "age": 32, "personality": ["warm"], "background": "A baker."}
 
 
 @pytest.fixture
