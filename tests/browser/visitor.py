@@ -54,7 +54,7 @@ class Visitor:
 
         Args:
             path: Path and query of the page.
-            token: Another token than the visitor's; empty signs in nobody.
+            token: Another token than the visitor's; empty signs in no one.
         """
         page = self.context.new_page()
         token = self.token if token is None else token
