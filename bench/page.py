@@ -104,7 +104,7 @@ class Figures:
 
 @dataclass  # without slots: Playwright keeps its own facts in the object of a listener
 class _Traffic:
-    """What the browser has received in one load."""
+    """Bytes that the browser has received in one load."""
 
     kinds: dict[str, str] = field(default_factory=dict)
     scripts: int = 0

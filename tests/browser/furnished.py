@@ -19,7 +19,7 @@ REFUSED = Fault(stage="result", status=422, error_type="content_policy_violation
 
 @dataclass(frozen=True, slots=True)
 class Furnished:
-    """What the user has."""
+    """Resources of the user."""
 
     project: Project
     """A project with some uploaded avatars, a generated one, and generations in several states."""

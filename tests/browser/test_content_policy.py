@@ -1,4 +1,4 @@
-"""What the browser refuses because the page forbids it, and texts that would like to be code."""
+"""Code that the browser refuses because the page forbids it, and texts that would like to be code."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from playwright.sync_api import expect
 
 from avatar_creator import AvatarCreator
 from tests.browser.visitor import Visitor
-from tests.support.presence import present
 
 pytestmark = pytest.mark.parametrize("site", ["embedded"], indirect=True)
 

@@ -1,4 +1,4 @@
-"""Several tabs of one browser, tabs that nobody sees, and a browser without a connection."""
+"""Several tabs of one browser, hidden tabs, and a browser without a connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROMPT = "confident business woman"
 
 
 def show(page: Page, visibility: str) -> None:
-    """Tell a tab that it is `hidden` or `visible`: without windows, each tab is visible."""
+    """Let a tab believe that it is `hidden` or `visible`: without windows, each tab is visible."""
     page.evaluate(
         """(now) => {
             Object.defineProperty(document, "visibilityState", {get: () => now, configurable: true});

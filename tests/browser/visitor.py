@@ -15,6 +15,9 @@ _ABORTED = "net::ERR_ABORTED"
 """The page or a navigation has cancelled the request, which is no failure."""
 _SETTLED = """() => {
     if (document.fonts.status !== "loaded" || document.querySelector("[aria-busy=true]")) return false;
+    // Placeholders: `ui/Skeleton.svelte`, and the words for those who do not see them.
+    if (document.querySelector("main span[aria-hidden=true][style*='border-radius'], main p.unseen[role=status]"))
+        return false;
     const seen = [...document.images].filter((image) => {
         const box = image.getBoundingClientRect();
         const isInside = box.left < innerWidth && box.right > 0 && box.top < innerHeight && box.bottom > 0;
@@ -54,7 +57,7 @@ class Visitor:
 
         Args:
             path: Path and query of the page.
-            token: Another token than the visitor's; empty signs in nobody.
+            token: Another token than the visitor's; empty signs in no one.
         """
         page = self.context.new_page()
         token = self.token if token is None else token

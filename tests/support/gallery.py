@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -30,6 +30,7 @@ _USES = (
     ("storyboard", "Storyboard", "place_in_scene", "scene", 2),
 )
 """Ids and names of apps, their actions, the types of their results, and their uses of the first avatar."""
+_SIBLING_APPS = '{"Pose Generator": "https://poses.example.com/new?avatar={avatar_id}"}'
 _DAYS = 14
 _SIDE = 512
 _PROMPTS = (
@@ -62,7 +63,7 @@ def open_gallery(directory: Path, *, avatars: int = 24, **settings: str) -> Iter
     """
     with ExitStack() as closing:
         router = closing.enter_context(RouterFake())
-        deployment = Deployment.embedded(directory, **settings)
+        deployment = Deployment.embedded(directory, SIBLING_APPS=_SIBLING_APPS, **settings)
         closing.callback(deployment.close)
         deployment.start()
         with deployment.client(USER) as client:
@@ -115,15 +116,18 @@ def _leave_running(client: AvatarCreator, router: RouterFake, project_id: str) -
 
 
 def _spread_over_days(deployment: Deployment) -> None:
-    """Give the uses and the avatars times in the last days: the API records them all as of now."""
+    """Give uses, avatars and generations times in the last days: the service has recorded them all as of now."""
     _spread(deployment, "avatar_usage_history", ("create_time",))
     _spread(deployment, "avatars", ("create_time",))
+    _spread(
+        deployment, "avatar_generations", ("create_time", "start_time", "end_time"), "state = 'completed'"
+    )
 
 
-def _spread(deployment: Deployment, table: str, columns: Sequence[str]) -> None:
-    ids = [row["id"] for row in deployment.execute(f"SELECT id FROM {table} ORDER BY create_time, id")]
-    now = datetime.now(UTC)
-    for place, row_id in enumerate(reversed(ids)):
-        time = now - timedelta(days=place * _DAYS // len(ids), minutes=7 + 31 * (place % 9))
-        for column in columns:
-            deployment.execute(f"UPDATE {table} SET {column} = %s WHERE id = %s", time, row_id)
+def _spread(deployment: Deployment, table: str, columns: Sequence[str], condition: str = "1 = 1") -> None:
+    rows = deployment.execute(f"SELECT * FROM {table} WHERE {condition} ORDER BY create_time DESC, id DESC")
+    for place, row in enumerate(rows):
+        earlier = timedelta(days=place * _DAYS // len(rows), minutes=7 + 31 * (place % 9))
+        changes = ", ".join(f"{column} = %s" for column in columns)
+        times = (row[column] - earlier for column in columns)
+        deployment.execute(f"UPDATE {table} SET {changes} WHERE id = %s", *times, row["id"])

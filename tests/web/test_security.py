@@ -166,8 +166,8 @@ def test_no_call_of_the_page_finds_or_changes_what_belongs_to_another_user(
 
 def _without_ids(answer: HttpAnswer, ids: dict[str, str]) -> Any:
     """Return an answer without what names the resource. The details also have it, in base64."""
-    told = json.loads(answer.body)
-    text = json.dumps({**told, "details": [detail["type"] for detail in told["details"]]})
+    sent = json.loads(answer.body)
+    text = json.dumps({**sent, "details": [detail["type"] for detail in sent["details"]]})
     for value in ids.values():
         text = text.replace(value, "")
     return text
