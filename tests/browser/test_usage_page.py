@@ -1,4 +1,4 @@
-"""What portraits cost and who uses the avatars: exact, by keyboard, and only what the user may see."""
+"""The costs of portraits and the users of avatars: exact, by keyboard, and only what the user may see."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ export const canRetry = ({ state }: Generation): boolean =>
   state === GenerationState.FAILED || state === GenerationState.CANCELLED;
 export const canCancel = (generation: Generation): boolean => !hasEnded(generation);
 
-/** Do something for all, and tell the user about those that failed. Returns the number of those that did not. */
+/** Do something for all, and show the user those that failed. Returns the number of those that did not. */
 async function each(all: readonly Generation[], act: (generation: Generation) => Promise<void>): Promise<number> {
   const left = [...all];
   let failed = 0;

@@ -12,8 +12,8 @@ export const avatars = new SvelteMap<string, Avatar>();
 const asked = new Set<string>();
 
 /** Read avatars with their links. What cannot be read stays without a picture. */
-export async function readAvatars(ids: readonly string[], { anew = false } = {}): Promise<void> {
-  const wanted = [...new Set(ids)].filter((id) => id !== "" && (anew || !asked.has(id)));
+export async function readAvatars(ids: readonly string[], { again = false } = {}): Promise<void> {
+  const wanted = [...new Set(ids)].filter((id) => id !== "" && (again || !asked.has(id)));
   for (let at = 0; at < wanted.length; at += 100) {
     const some = wanted.slice(at, at + 100);
     for (const id of some) asked.add(id);

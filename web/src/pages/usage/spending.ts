@@ -4,8 +4,8 @@ import { api } from "../../lib/api.js";
 
 /** Days that the service remembers, the current one included. */
 export const remembered = 30;
-/** Apps that a chart tells apart. The others share the last color. */
-export const told = 4;
+/** Apps with a color of their own in a chart. The others share the last color. */
+export const colored = 4;
 
 export interface Spending {
   stats: GetStatsResponse;
