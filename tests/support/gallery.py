@@ -116,7 +116,7 @@ def _leave_running(client: AvatarCreator, router: RouterFake, project_id: str) -
 
 
 def _spread_over_days(deployment: Deployment) -> None:
-    """Give uses, avatars and generations times in the last days: the service has recorded them all as of now."""
+    """Give uses, avatars and generations times in the last days: the service has recorded all as of now."""
     _spread(deployment, "avatar_usage_history", ("create_time",))
     _spread(deployment, "avatars", ("create_time",))
     _spread(
