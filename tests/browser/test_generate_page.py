@@ -1,4 +1,4 @@
-"""What the form of a new portrait takes from its address, and how it shows what the service refuses."""
+"""The form of a new portrait: what it takes from its address, and how it shows what the service refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-/** What of an avatar can be changed, and how it is told. */
+/** What of an avatar can be changed, and how it is shown. */
 import type { Avatar } from "avatar-creator";
 import { list, number } from "../../lib/format.js";
 import { words } from "../../lib/language.svelte.js";
@@ -12,7 +12,7 @@ export interface Values {
   attributes?: AttributesDraft;
 }
 
-export interface Told {
+export interface Fact {
   label: string;
   /** Empty: not set. */
   value: string;
@@ -29,7 +29,7 @@ const t = words({
   },
 });
 
-export function tellPersona(persona: ReturnType<typeof personaOf>): Told[] {
+export function personaFacts(persona: ReturnType<typeof personaOf>): Fact[] {
   return [
     { label: t.personaName, value: persona.name },
     { label: t.age, value: persona.age === 0 ? "" : number(persona.age) },
@@ -38,21 +38,21 @@ export function tellPersona(persona: ReturnType<typeof personaOf>): Told[] {
   ];
 }
 
-export function tellAttributes(attributes: AttributesDraft): Told[] {
-  const told = attributeNames.map((name) => ({
+export function attributeFacts(attributes: AttributesDraft): Fact[] {
+  const facts = attributeNames.map((name) => ({
     label: attributeLabel(name),
     value: attributeValueLabel(name, attributes[name]),
   }));
-  told.splice(2, 0, { label: attributeLabel("ethnicity"), value: attributes.ethnicity });
-  return told;
+  facts.splice(2, 0, { label: attributeLabel("ethnicity"), value: attributes.ethnicity });
+  return facts;
 }
 
 /** Every value as a label and a text, also those that are not set. */
-export function tell(values: Values): Told[] {
+export function factsOf(values: Values): Fact[] {
   return [
     ...(values.name === undefined ? [] : [{ label: t.name, value: values.name }]),
-    ...(values.persona === undefined ? [] : tellPersona(values.persona)),
-    ...(values.attributes === undefined ? [] : tellAttributes(values.attributes)),
+    ...(values.persona === undefined ? [] : personaFacts(values.persona)),
+    ...(values.attributes === undefined ? [] : attributeFacts(values.attributes)),
   ];
 }
 

@@ -127,7 +127,7 @@ export function requestOf(draft: Draft, projectId: string) {
   };
 }
 
-/** What is wrong with a draft that no request can tell, by the contract's paths. */
+/** What is wrong with a draft that no request can show, by the contract's paths. */
 export function problemsOf(draft: Draft): Record<string, string> {
   const problems: Record<string, string> = {};
   for (const name of ["width", "height", "steps"] as const)

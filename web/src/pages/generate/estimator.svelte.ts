@@ -17,7 +17,7 @@ export class Estimator {
   /** Ask a moment later, and forget what was asked before. */
   ask(generation: ReturnType<typeof requestOf>): void {
     this.stop();
-    // The first answer shows what a portrait costs: nobody has typed yet.
+    // The first answer shows what a portrait costs, before the user types.
     this.#timer = setTimeout(() => void this.#run(generation), this.#asked ? pause : 0);
     this.#asked = true;
   }

@@ -1,4 +1,4 @@
-import { language } from "../../lib/language.svelte.js";
+import { language } from "../lib/language.svelte.js";
 
 /** Names of the gallery's own categories. Another one, of an operator, is shown as it is. */
 const labels: Record<string, { en: string; id: string }> = {
