@@ -93,8 +93,8 @@ def test_a_long_history_comes_page_by_page_and_is_filtered_by_the_address(
     page.get_by_role("article").last.scroll_into_view_if_needed()
     expect(page.get_by_role("article")).to_have_count(43)
 
-    page.get_by_role("button", name="Filter").click()
-    page.get_by_label("Project", exact=True).select_option("Autumn campaign")
+    page.get_by_role("button", name="Filter", exact=True).click()
+    page.get_by_role("combobox", name="Project").select_option("Autumn campaign")
     expect(page.get_by_role("article")).to_have_count(3)
     assert page.url == f"{visitor.address}/history?project={few.id}"
     page.get_by_label("To", exact=True).fill("2026-01-01")
