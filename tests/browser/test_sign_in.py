@@ -13,7 +13,7 @@ from tests.browser.embedder import Embedder
 from tests.browser.visitor import Visitor
 from tests.support.service import Deployment
 
-ENDS_SOON_SECONDS = 2
+ENDS_SOON_SECONDS = 4
 
 
 def test_a_link_with_a_token_signs_in_and_leaves_the_token_nowhere_but_in_the_tab(
