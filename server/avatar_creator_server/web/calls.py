@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any, NoReturn, cast
 
 import grpc
@@ -36,9 +38,6 @@ from avatar_creator_server.web.messages import Receive, Scope, Send
 
 _LARGE_BYTES = 64 * 1024
 """Size of a message from which it is converted to or from JSON in a thread: that takes many milliseconds."""
-_NOT_PASSED_ON = frozenset((b"accept-encoding", b"connect-accept-encoding", b"grpc-accept-encoding"))
-"""Headers of a call that connectrpc does not see. It would compress answers in the event loop, most of whose
-bytes are pictures."""
 
 Read = Callable[[], Awaitable[bytes | None]]
 """Returns the next request of a call; None after the last one."""
@@ -73,9 +72,7 @@ class WebCalls:
         """Answer a call."""
         self._backlog.begin()
         set_web_protocol(_protocol_of(scope))
-        headers = [(name, value) for name, value in scope["headers"] if name not in _NOT_PASSED_ON]
-        scope = {**scope, "headers": headers, "client": self._client_of(scope)}
-        await self._connect(scope, receive, send)
+        await self._connect({**scope, "client": self._client_of(scope)}, receive, send)
 
     def _client_of(self, scope: Scope) -> Any:
         """Return host and port of the client."""
@@ -83,8 +80,21 @@ class WebCalls:
             forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
             if forwarded:
                 # The proxy itself has added the last one. The client may have sent the others.
-                return forwarded[-1].decode("latin-1").rpartition(",")[2].strip(), 0
+                host = _forwarded_host(forwarded[-1].decode("latin-1").rpartition(",")[2].strip())
+                return (host, 0) if host else scope["client"]
         return scope["client"]
+
+
+def _forwarded_host(text: str) -> str:
+    """Return the IP address in an entry of `x-forwarded-for`, to which some proxies add the port.
+
+    Empty if the entry is no IP address, such as `unknown`.
+    """
+    # An IPv6 address without brackets has no port, although its last part may look like one.
+    for host in (text, text.rpartition(":")[0].removeprefix("[").removesuffix("]")):
+        with suppress(ValueError):
+            return str(ip_address(host))
+    return ""
 
 
 def _protocol_of(scope: Scope) -> str:
@@ -285,6 +295,9 @@ class _Connect(ConnectASGIApplication[None]):
             endpoints=lambda _: endpoints,
             read_max_bytes=max_request_bytes,
             codecs=(_Codec("proto"), _Codec("json")),
+            # Nothing is compressed. Most bytes of answers are pictures. A request of many tiny gzip files
+            # would hold up the event loop for many seconds: connectrpc copies the rest for each of them.
+            compressions=(),
         )
 
     async def _call_unary(
