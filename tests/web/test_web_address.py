@@ -122,6 +122,23 @@ def test_doctor_finds_the_web_port_of_its_own_server(embedded: Deployment) -> No
     )
 
 
+def test_doctor_does_not_take_the_web_port_of_another_service_for_its_own(
+    embedded: Deployment, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    embedded.start_server(WEB_ADDRESS="none")
+    other = Deployment.embedded(tmp_path_factory.mktemp("other"))
+    try:
+        other.start_server()
+        embedded.settings["WEB_ADDRESS"] = other.web_target
+
+        check = checks_of(embedded.run_command("doctor").stdout)["web"]
+    finally:
+        other.close()
+
+    assert check.result == "failed"
+    assert f"cannot listen on WEB_ADDRESS {other.web_target}" in check.found
+
+
 def test_a_server_has_no_web_port_if_that_is_set(embedded: Deployment) -> None:
     server = embedded.start_server(WEB_ADDRESS="none")
 
