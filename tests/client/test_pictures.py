@@ -403,6 +403,16 @@ class TestDownload:
             client.avatars.download("a1", to=f"/dev/fd/{file.fileno()}")
         assert (tmp_path / "output").read_bytes() == b"before" + PICTURE
 
+    def test_a_file_in_a_folder_called_fd_is_replaced(
+        self, client: Any, server: ScriptedServer, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "fd" / "sarah.jpg"
+        path.parent.mkdir()
+        path.write_bytes(b"before")
+        server.script("DownloadImage", [metadata(PICTURE), *pieces(PICTURE)])
+        client.avatars.download("a1", to=path)
+        assert path.read_bytes() == PICTURE
+
     def test_a_link_stays_and_its_file_is_replaced(
         self, client: Any, server: ScriptedServer, tmp_path: Path
     ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, dataclass, replace
+from dataclasses import FrozenInstanceError, dataclass, field, replace
 
 import pytest
 
@@ -38,6 +38,29 @@ def test_a_made_record_is_frozen() -> None:
 
     with pytest.raises(FrozenInstanceError):
         made.__setattr__("width", 512)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked(_Picture):
+    def __post_init__(self) -> None:
+        if not self.width:
+            raise ValueError("a picture has a width")
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted(_Picture):
+    uses: int = field(init=False, default=0)
+
+
+def test_a_dataclass_with_checks_makes_them() -> None:
+    with pytest.raises(ValueError, match="width"):
+        maker(_Checked)("a")
+
+
+def test_a_field_that_is_no_argument_is_none_of_the_maker_either() -> None:
+    assert maker(_Counted)("a", 256) == _Counted("a", 256)
+    with pytest.raises(TypeError):
+        maker(_Counted)("a", 256, 1)
 
 
 def test_a_field_without_a_value_has_its_default() -> None:

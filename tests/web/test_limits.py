@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -122,6 +123,32 @@ def test_a_message_may_not_be_larger_than_on_the_grpc_port(web: WebCalls, name: 
 
     outcome = web.outcome(method, answer.content) if is_stream else _refusal(answer.json())
     assert outcome.code == "RESOURCE_EXHAUSTED"
+
+
+@pytest.mark.parametrize("name", ["GetProject", "WatchGeneration"])
+def test_a_compressed_request_is_refused(web: WebCalls, name: str) -> None:
+    method = RPCS[name]
+    is_stream = method.server_streaming
+    header = "connect-content-encoding" if is_stream else "content-encoding"
+    # Many small files in one: some libraries copy the rest for each of them.
+    compressed = gzip.compress(b"") * 100
+    answer = web.http.post(
+        path_of(method),
+        content=envelope(compressed, flags=1) if is_stream else compressed,
+        headers={"content-type": web.content_type(method), header: "gzip"},
+    )
+
+    outcome = web.outcome(method, answer.content) if is_stream else _refusal(answer.json())
+    assert outcome.code == "UNIMPLEMENTED"
+
+
+def test_no_answer_is_compressed(web: WebCalls) -> None:
+    method = RPCS["ListProjects"]
+    accepting = {"content-type": web.content_type(method), "accept-encoding": "gzip"}
+    answer = web.http.post(path_of(method), content=b"", headers=accepting)
+
+    assert answer.status_code == 200
+    assert answer.headers["content-encoding"] == "identity"
 
 
 def test_a_deadline_ends_a_call(web: WebCalls, strict: Deployment) -> None:

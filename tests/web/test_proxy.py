@@ -48,3 +48,9 @@ def test_limits_of_a_machine_are_those_of_the_proxys_client(proxied: httpx.Clien
         assert b"SERVING" in first_message("2001:db8::1")
         # The client itself has sent the first address.
         assert b"resource_exhausted" in first_message("192.0.2.3, 192.0.2.1")
+        # Some proxies add the port of their client.
+        assert b"resource_exhausted" in first_message("192.0.2.1:4711")
+        assert b"resource_exhausted" in first_message("[2001:db8::1]:4711")
+        # A client without an address counts as the proxy.
+        assert b"SERVING" in first_message("unknown")
+        assert b"resource_exhausted" in first_message("2001:db8::1::1")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
@@ -15,7 +16,7 @@ from google.protobuf.message import Message
 from tests import pictures
 from tests.contract.calls import upload_messages
 from tests.support.service import Deployment
-from tests.support.web_calls import PROTOCOLS, Outcome, Protocol, WebCalls, grpc_outcome, rpcs
+from tests.support.web_calls import PROTOCOLS, Outcome, Protocol, WebCalls, grpc_outcome, path_of, rpcs
 
 RPCS = rpcs()
 
@@ -156,3 +157,18 @@ def _remember(ids: Ids, name: str, outcome: Outcome) -> None:
             ids.found["preset"] = outcome.answers[0].presets[0].id
         case "ListPersonaExamples":
             ids.found["example"] = outcome.answers[0].persona_examples[0].id
+
+
+def test_a_misspelled_value_of_an_enum_is_refused(shared_deployment: Deployment, user: str) -> None:
+    with WebCalls(shared_deployment.web_target, shared_deployment.token(user)) as web:
+
+        def listed(body: dict[str, Any]) -> httpx.Response:
+            return web.http.post(path_of(RPCS["ListGenerations"]), json=body)
+
+        refused = listed({"states": ["GENERATION_STATE_FAILD"], "from_a_newer_client": 1})
+        assert refused.status_code == 400
+        assert refused.json()["message"].startswith("states: must be one of ")
+        assert listed({"states": ["GENERATION_STATE_FAILED"], "from_a_newer_client": 1}).status_code == 200
+        nested = {"generation": {"attributes": {"gender": "GENDER_FEMAL"}}}
+        refused = web.http.post(path_of(RPCS["EstimateGeneration"]), json=nested)
+        assert "generation.attributes.gender" in refused.json()["message"]

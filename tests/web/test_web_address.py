@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +20,7 @@ from avatar_creator_server.settings import DEFAULT_WEB_ADDRESS
 from tests.support.certificate import Certificate
 from tests.support.command_line import error_message
 from tests.support.doctor import checks_of
+from tests.support.ports import free_port
 from tests.support.server_processes import processes_of
 from tests.support.service import Deployment, ServiceProcess
 from tests.support.waiting import wait_until
@@ -63,6 +67,36 @@ def test_a_server_without_the_default_port_serves_grpc_and_warns_once(
     assert (found.result, "WEB_ADDRESS" in found.found) == ("ok", True)
 
 
+_WITH_ANOTHER_DEFAULT = """
+import asyncio, sys
+from avatar_creator_server.api.server import running
+from avatar_creator_server.settings import Settings, settings
+
+async def main():
+    settings.DEFAULT_WEB_ADDRESS = sys.argv[1]
+    async with running(Settings.load(metrics_address=sys.argv[1], listen_address="127.0.0.1:0")) as server:
+        print("web port:", server.web)
+
+asyncio.run(main())
+"""
+
+
+def test_the_default_address_leaves_the_metrics_theirs(tmp_path: Path) -> None:
+    # The default itself may be taken on this machine.
+    default = f"127.0.0.1:{free_port()}"
+
+    served = subprocess.run(
+        [sys.executable, "-c", _WITH_ANOTHER_DEFAULT, default],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "web port: None" in served.stdout, served.stderr
+
+
 def test_a_server_refuses_a_taken_address_that_was_set(embedded: Deployment, occupied: str) -> None:
     embedded.settings["WEB_ADDRESS"] = occupied
 
@@ -86,6 +120,23 @@ def test_doctor_finds_the_web_port_of_its_own_server(embedded: Deployment) -> No
         "ok",
         f"{embedded.web_target} is held by this service's own server",
     )
+
+
+def test_doctor_does_not_take_the_web_port_of_another_service_for_its_own(
+    embedded: Deployment, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    embedded.start_server(WEB_ADDRESS="none")
+    other = Deployment.embedded(tmp_path_factory.mktemp("other"))
+    try:
+        other.start_server()
+        embedded.settings["WEB_ADDRESS"] = other.web_target
+
+        check = checks_of(embedded.run_command("doctor").stdout)["web"]
+    finally:
+        other.close()
+
+    assert check.result == "failed"
+    assert f"cannot listen on WEB_ADDRESS {other.web_target}" in check.found
 
 
 def test_a_server_has_no_web_port_if_that_is_set(embedded: Deployment) -> None:

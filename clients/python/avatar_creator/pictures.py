@@ -280,5 +280,7 @@ def _is_stream(path: Path) -> bool:
         mode = path.stat().st_mode
     except OSError:
         return False
-    opened = path.parent.name == "fd" or path.parent == Path("/dev")
+    # `/dev/fd` is a link into `/proc` on Linux, and a folder of its own elsewhere.
+    folder = os.path.realpath(path.parent)
+    opened = folder in ("/dev", "/dev/fd") or (folder.startswith("/proc/") and folder.endswith("/fd"))
     return not stat.S_ISDIR(mode) and (opened or not stat.S_ISREG(mode))

@@ -354,10 +354,11 @@ async def running(
             await core.leases.expire_all()
             await core.workers.remove_all()
         worker = _embedded_worker(core) if settings.embedded else nullcontext()
-        server = AvatarServer(core, shares_port=process is not None)
+        # Before the web port, whose default address may be the one that is set for the metrics.
         serve_metrics(
             settings.metrics_address, QueueCollector(core.database, core.circuit_breakers, core.workers)
         )
+        server = AvatarServer(core, shares_port=process is not None)
         # The worker is there before the first call, or that call would warn that there is none.
         await stack.enter_async_context(worker)
         if process is not None and not await process.wait_for_others(finish or asyncio.Event()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,12 +28,12 @@ def maker(kind: type[T]) -> Callable[..., T]:
     then makes it a record.
 
     Args:
-        kind: A frozen dataclass with slots, and without `__post_init__`.
+        kind: A frozen dataclass with slots.
 
     Returns:
-        The dataclass itself if a field can only be given by name, or has a default that a function makes.
+        The dataclass itself if its `__init__` does more than to set each field to its argument.
     """
-    if any(field.kw_only or field.default_factory is not MISSING for field in fields(kind)):
+    if hasattr(kind, "__post_init__") or not all(map(_is_plain, fields(kind))):
         return kind
     names = field_names(kind)
     # A record can change its class only to one with the same bases and slots.
@@ -53,6 +53,11 @@ def maker(kind: type[T]) -> Callable[..., T]:
     exec("\n    ".join(lines), known)
     make: Callable[..., T] = known["make"]
     return make
+
+
+def _is_plain(field: Field[Any]) -> bool:
+    """Return whether a field is an argument that can be given without its name, and has no made default."""
+    return field.init and not field.kw_only and field.default_factory is MISSING
 
 
 def field_values(record: DataclassInstance) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from avatar_creator_server.database.migrator import (
     refuse_foreign_tables,
     require_current,
 )
+from avatar_creator_server.images.picture_links import PictureLinks, Variant
 from avatar_creator_server.operations.checks import ANSWER_SECONDS, NO_ADVICE
 from avatar_creator_server.operations.database_lock import address_of_service, in_use, is_locked
 from avatar_creator_server.operations.listening import (
@@ -225,17 +226,24 @@ async def _require_web_address(start: StartUp) -> str:
 
 
 async def _has_own_web_port(settings: Settings) -> bool:
-    """Return whether a server of this service answers at the web port."""
+    """Return whether a server of this service answers at the web port: it has our secret."""
     # Imported only here, as below.
     import httpx
 
     scheme = "http" if settings.tls_certificate_file is None else "https"
+    address = f"{scheme}://{reachable(settings.web_listen_address)}"
+    links = PictureLinks(settings.signing_secret)
+    links.serve_at(address)
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=ANSWER_SECONDS, verify=False) as http:
-            answer = await http.get(f"{scheme}://{reachable(settings.web_listen_address)}{ALIVE_PATH}")
+            alive = await http.get(f"{address}{ALIVE_PATH}")
+            if alive.text.strip() != ALIVE_TEXT:
+                return False
+            # No avatar has this id. A server with another secret refuses the link before it looks for one.
+            picture = await http.get(links.make("none", Variant.THUMBNAIL))
     except (httpx.HTTPError, httpx.InvalidURL):
         return False
-    return bool(answer.text.strip() == ALIVE_TEXT)
+    return bool(picture.status_code != httpx.codes.FORBIDDEN)
 
 
 async def _has_own_metrics(address: str) -> bool:

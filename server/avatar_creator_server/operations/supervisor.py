@@ -7,7 +7,7 @@ import contextlib
 import signal
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -78,20 +78,23 @@ async def supervise(
         SettingsError: The settings do not form a service, or an address is in use.
     """
     await require_all(StartUp(settings), SETTINGS_CHECKS)
-    with claimed("LISTEN_ADDRESS", settings.listen_address) as port, _claimed_web_address(settings) as web:
-        async with _shared_metrics(settings) as metrics:
-            address = Address(parse_address(settings.listen_address).host, port)
-            changes = {
-                "LISTEN_ADDRESS": str(address),
-                "WEB_ADDRESS": web,
-                "METRICS_ADDRESS": "",
-                "SERVER_PROCESSES": "1",
-                **_divided_limits(settings),
-                **({METRICS_VARIABLE: str(metrics)} if metrics else {}),
-            }
-            processes = _Processes(settings.server_processes, command, {**environment, **changes}, metrics)
-            ports = Ports(port, None if web == NO_WEB_PORT else parse_address(web).port)
-            return await processes.run(address, finish, lambda: on_ready(ports))
+    async with AsyncExitStack() as stack:
+        port = stack.enter_context(claimed("LISTEN_ADDRESS", settings.listen_address))
+        # Before the web port, whose default address may be the one that is set for the metrics.
+        metrics = await stack.enter_async_context(_shared_metrics(settings))
+        web = stack.enter_context(_claimed_web_address(settings))
+        address = Address(parse_address(settings.listen_address).host, port)
+        changes = {
+            "LISTEN_ADDRESS": str(address),
+            "WEB_ADDRESS": web,
+            "METRICS_ADDRESS": "",
+            "SERVER_PROCESSES": "1",
+            **_divided_limits(settings),
+            **({METRICS_VARIABLE: str(metrics)} if metrics else {}),
+        }
+        processes = _Processes(settings.server_processes, command, {**environment, **changes}, metrics)
+        ports = Ports(port, None if web == NO_WEB_PORT else parse_address(web).port)
+        return await processes.run(address, finish, lambda: on_ready(ports))
 
 
 @contextmanager

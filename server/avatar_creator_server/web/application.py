@@ -22,7 +22,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from functools import cache
 
 import structlog
 
@@ -82,13 +81,14 @@ class Application:
         Args:
             routes: The handlers.
             load_calls: Returns the application that answers every POST: the calls of the API. It is called
-                once, in a thread, at the first of them: what it imports would be a part of the memory of
-                each server.
+                in a thread, at the first of them: what it imports would be a part of the memory of each
+                server.
             origins: The hosts and origins that may use the service.
         """
         self._routes = routes
-        self._load_calls = cache(load_calls)
+        self._load_calls = load_calls
         self._calls: AsgiApplication | None = None
+        self._loading = asyncio.Lock()
         self._origins = origins
         self._drains = False
 
@@ -112,9 +112,7 @@ class Application:
 
         try:
             if self._is_call(request):
-                calls = self._calls
-                if calls is None:
-                    calls = self._calls = await asyncio.to_thread(self._load_calls)
+                calls = self._calls or await self._first_calls()
                 await calls(scope, receive, respond)
             else:
                 await _send(await self._respond(request, origin), respond, is_head=request.method == "HEAD")
@@ -124,6 +122,13 @@ class Application:
             if started:
                 raise  # the listener closes the connection, so that the client sees that something is missing
             await _send(text(500, "Internal error."), respond)
+
+    async def _first_calls(self) -> AsgiApplication:
+        # The first calls may come at the same time, and each would load an application of its own.
+        async with self._loading:
+            if self._calls is None:
+                self._calls = await asyncio.to_thread(self._load_calls)
+        return self._calls
 
     def _is_call(self, request: Request) -> bool:
         is_known_host = self._origins.is_known_host(request.headers.get("host", ""))
@@ -152,12 +157,14 @@ async def _send(response: Response, send: Send, *, is_head: bool = False) -> Non
     if isinstance(response.body, bytes) and response.status not in (204, 304):
         headers.setdefault("content-length", str(len(response.body)))
     encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": response.status, "headers": encoded})
+    start: Event = {"type": "http.response.start", "status": response.status, "headers": encoded}
     body = response.body
     if isinstance(body, bytes):
+        await send(start)
         await send({"type": "http.response.body", "body": b"" if is_head else body})
         return
     async with aclosing(body):
+        await send(start)
         if not is_head:
             async for piece in body:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})

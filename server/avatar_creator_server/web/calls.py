@@ -11,7 +11,10 @@ directions, which is reflection only, stay on the gRPC port: they need HTTP/2.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any, NoReturn, cast
 
 import grpc
@@ -21,6 +24,7 @@ from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.request import RequestContext
 from connectrpc.server import ConnectASGIApplication, Endpoint
 from google.protobuf import descriptor_pool, json_format, message_factory
+from google.protobuf.descriptor import Descriptor, EnumDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 from grpc.aio import EOF, AbortError
@@ -36,9 +40,6 @@ from avatar_creator_server.web.messages import Receive, Scope, Send
 
 _LARGE_BYTES = 64 * 1024
 """Size of a message from which it is converted to or from JSON in a thread: that takes many milliseconds."""
-_NOT_PASSED_ON = frozenset((b"accept-encoding", b"connect-accept-encoding", b"grpc-accept-encoding"))
-"""Headers of a call that connectrpc does not see. It would compress answers in the event loop, most of whose
-bytes are pictures."""
 
 Read = Callable[[], Awaitable[bytes | None]]
 """Returns the next request of a call; None after the last one."""
@@ -73,9 +74,7 @@ class WebCalls:
         """Answer a call."""
         self._backlog.begin()
         set_web_protocol(_protocol_of(scope))
-        headers = [(name, value) for name, value in scope["headers"] if name not in _NOT_PASSED_ON]
-        scope = {**scope, "headers": headers, "client": self._client_of(scope)}
-        await self._connect(scope, receive, send)
+        await self._connect({**scope, "client": self._client_of(scope)}, receive, send)
 
     def _client_of(self, scope: Scope) -> Any:
         """Return host and port of the client."""
@@ -83,8 +82,21 @@ class WebCalls:
             forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
             if forwarded:
                 # The proxy itself has added the last one. The client may have sent the others.
-                return forwarded[-1].decode("latin-1").rpartition(",")[2].strip(), 0
+                host = _forwarded_host(forwarded[-1].decode("latin-1").rpartition(",")[2].strip())
+                return (host, 0) if host else scope["client"]
         return scope["client"]
+
+
+def _forwarded_host(text: str) -> str:
+    """Return the IP address in an entry of `x-forwarded-for`, to which some proxies add the port.
+
+    Empty if the entry is no IP address, such as `unknown`.
+    """
+    # An IPv6 address without brackets has no port, although its last part may look like one.
+    for host in (text, text.rpartition(":")[0].removeprefix("[").removesuffix("]")):
+        with suppress(ValueError):
+            return str(ip_address(host))
+    return ""
 
 
 def _protocol_of(scope: Scope) -> str:
@@ -107,6 +119,7 @@ class _Method:
         found = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(method)
         self.handler = handler
         self.service, self.method = service, method
+        self._request_type = found.input_type
         self._request = message_factory.GetMessageClass(found.input_type)
         self._answer = message_factory.GetMessageClass(found.output_type)
 
@@ -123,19 +136,55 @@ class _Method:
         return await _converted(self._print, answer)
 
     def _parse(self, text: bytes) -> bytes:
-        request = self._request()
         try:
-            # Fields that a newer client knows are ignored, as in the binary form.
-            json_format.Parse(text or b"{}", request, ignore_unknown_fields=True)
-            return request.SerializeToString()
+            try:
+                return self._parsed(text or b"{}", ignore_unknown=False)
+            except json_format.ParseError:
+                # Fields that a newer client knows are ignored, as in the binary form.
+                request = self._parsed(text, ignore_unknown=True)
+                fields = json.loads(text)
         except (json_format.ParseError, DecodeError, ValueError, RecursionError) as error:
             raise InvalidArgumentError.of_field(
                 "request", "cannot be decoded: send the request message of this RPC as JSON, in UTF-8"
             ) from error
+        _require_known_values(fields, self._request_type)
+        return request
+
+    def _parsed(self, text: bytes, *, ignore_unknown: bool) -> bytes:
+        request = self._request()
+        json_format.Parse(text, request, ignore_unknown_fields=ignore_unknown)
+        return request.SerializeToString()
 
     def _print(self, answer: bytes) -> bytes:
         message: Message = self._answer.FromString(answer)
         return json_format.MessageToJson(message, indent=None).encode()
+
+
+def _require_known_values(given: Any, kind: Descriptor, place: str = "") -> None:
+    """Refuse values that their enum does not have.
+
+    protobuf ignores them together with unknown fields. A filter with a misspelled state would then be none.
+
+    Raises:
+        InvalidArgumentError: There is such a value.
+    """
+    if not isinstance(given, dict):
+        return
+    for name, value in given.items():
+        field = kind.fields_by_name.get(name) or kind.fields_by_camelcase_name.get(name)
+        for each in value if isinstance(value, list) else [value]:
+            if field is None:
+                continue
+            if field.message_type is not None:
+                _require_known_values(each, field.message_type, f"{place}{field.name}.")
+            elif field.enum_type is not None and isinstance(each, str) and not _has(field.enum_type, each):
+                words = ", ".join(field.enum_type.values_by_name)
+                raise InvalidArgumentError.of_field(f"{place}{field.name}", f"must be one of {words}")
+
+
+def _has(enum: EnumDescriptor, word: str) -> bool:
+    # A number may be a text too, and one that no enum has is refused like in the binary form.
+    return word in enum.values_by_name or word.lstrip("-").isdecimal()
 
 
 async def _converted(convert: Callable[[bytes], bytes], message: bytes) -> bytes:
@@ -285,6 +334,9 @@ class _Connect(ConnectASGIApplication[None]):
             endpoints=lambda _: endpoints,
             read_max_bytes=max_request_bytes,
             codecs=(_Codec("proto"), _Codec("json")),
+            # Nothing is compressed. Most bytes of answers are pictures. A request of many tiny gzip files
+            # would hold up the event loop for many seconds: connectrpc copies the rest for each of them.
+            compressions=(),
         )
 
     async def _call_unary(

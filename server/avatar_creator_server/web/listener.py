@@ -33,8 +33,8 @@ _PROBES = 3
 _PROBE_SECONDS = 10
 _MAX_HEAD_BYTES = 64 * 1024
 """Size of the head of a request from which it is refused, as on the gRPC port."""
-_FLOW = "flow"
-"""Key of the flow control of a connection in the state of its requests."""
+_CONNECTION = "connection"
+"""Key of the connection in the state of its requests."""
 
 _SOCKET_OPTIONS = tuple(
     (level, getattr(socket, name), value)
@@ -67,17 +67,32 @@ class _Connection(H11Protocol):
         super().__init__(listener.config, listener.state, {})
         self._listener = listener
         self._head_limit: asyncio.TimerHandle | None = None
+        self._ends_with_client: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to receive requests."""
         super().connection_made(cast(asyncio.Transport, transport))
-        self.app_state[_FLOW] = self.flow
+        self.app_state[_CONNECTION] = self
         self._limit_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection; its request is cancelled."""
+        """Forget the connection, and end the answers that nothing reads."""
         self._end_head_limit()
         super().connection_lost(exc)
+        for task in self._ends_with_client:
+            task.cancel()
+
+    async def answer(self, application: AsgiApplication, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, and return when the client has taken the answer."""
+        task = asyncio.current_task()
+        # Only those who read a request hear from uvicorn that its client is gone. Calls read, and end
+        # themselves.
+        if task is not None and scope["method"] != "POST":
+            self._ends_with_client.add(task)
+            task.add_done_callback(self._ends_with_client.discard)
+        await application(scope, receive, send)
+        # uvicorn waits before it sends, and not after. A call counts until its answer is taken.
+        await self.flow.drain()
 
     def data_received(self, data: bytes) -> None:
         """Receive a part of a request."""
@@ -204,7 +219,8 @@ class Listener:
         await asyncio.gather(*tasks, return_exceptions=True)
         for connection in list(self.state.connections):
             connection.transport.close()
-        self.close()
+        for each in self._sockets:
+            each.close()
 
     async def _accept(self, listening: socket.socket) -> None:
         """Accept connections, one in each turn of the event loop, so that a flood leaves time for calls.
@@ -241,12 +257,5 @@ class Listener:
             connected.close()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, and return when the client has taken the answer."""
-        await self._application(scope, receive, send)
-        # uvicorn waits before it sends, and not after. A call counts until its answer is taken.
-        await scope["state"][_FLOW].drain()
-
-    def close(self) -> None:
-        """Close the sockets, also if the listener was never started."""
-        for each in self._sockets:
-            each.close()
+        connection: _Connection = scope["state"][_CONNECTION]
+        await connection.answer(self._application, scope, receive, send)
