@@ -179,6 +179,10 @@ CASES: dict[str, Case] = {
     "public URL with a query": refused(
         "WEB_PUBLIC_URL", "https://avatars.example.com/?a=1", "without ? and #"
     ),
+    "long public URL": refused("WEB_PUBLIC_URL", f"https://example.com/{'a' * 500}", "at most 500 characters"),
+    "public URL with letters beyond ASCII": refused(
+        "WEB_PUBLIC_URL", "https://bücher.example.com", "only those of ASCII"
+    ),
     "public URL with a path": works("WEB_PUBLIC_URL", "https://example.com/avatars/"),
     "origin with a path": refused("WEB_ORIGINS", "https://app.example.com/", "separated by commas"),
     "origin without a scheme": refused("WEB_ORIGINS", "https://a.example, app.example.com", "separated by"),

@@ -45,6 +45,11 @@ ENTRIES = {
 }
 """Numbers of entries that the service keeps to, which the contract must state."""
 
+ADDRESSES = {"Avatar.image_url", "Avatar.thumbnail_url"}
+"""Texts of ASCII only: the settings refuse other public URLs."""
+COVERS = {"AvatarProject.newest_avatars"}
+"""Avatars that never have `thumbnail_data`."""
+
 USER_ID_BYTES = 128
 MAX_NUMBER_BYTES = 10
 MAX_HEADER_BYTES = 8
@@ -80,6 +85,11 @@ def _largest_field(field: Any) -> int:
 
 
 def _largest_value(field: Any, limits: FieldLimits) -> int:
+    place = f"{field.containing_type.name}.{field.name}"
+    if place in COVERS:
+        return largest(field.message_type, without=frozenset({"Avatar.thumbnail_data"}))
+    if place in ADDRESSES:
+        return limits.max_length
     if field.message_type is not None:
         return largest(field.message_type)
     if field.type == field.TYPE_STRING:

@@ -9,6 +9,8 @@ from avatar_creator_server.settings.urls import split_host
 _URL = re.compile(r"https?://(?P<authority>[^/?#]+)[^\s]*", re.IGNORECASE)
 _ORIGIN = re.compile(r"https?://(?P<authority>[^/?#@\s]+)", re.IGNORECASE)
 _MAX_CHARACTERS = 2048
+_MAX_PUBLIC_CHARACTERS = 500
+"""The limit of `Avatar.image_url` less what a link adds: an answer has hundreds of links."""
 _MAX_ORIGINS = 20
 
 
@@ -43,6 +45,8 @@ def parse_public_url(text: str) -> str:
     url = parse_web_url(text)
     if "?" in url or "#" in url:
         raise ValueError("must be a URL without ? and #")
+    if len(url) > _MAX_PUBLIC_CHARACTERS or not url.isascii():
+        raise ValueError(f"must have at most {_MAX_PUBLIC_CHARACTERS} characters, and only those of ASCII")
     return url.rstrip("/")
 
 

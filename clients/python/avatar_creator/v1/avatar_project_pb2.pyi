@@ -64,7 +64,7 @@ class AvatarProject(_message.Message):
     @_builtins.property
     def newest_avatars(self) -> _containers.RepeatedCompositeFieldContainer[_avatar_pb2.Avatar]:
         """Newest avatars in the project, at most four, newest first, to show as its cover. Set only if the request had
-        `include_newest_avatars`.
+        `include_newest_avatars`. They have no `thumbnail_data`.
         """
 
     def __init__(

@@ -85,7 +85,7 @@ export declare type AvatarProject = Message<"avatar_creator.v1.AvatarProject"> &
 
   /**
    * Newest avatars in the project, at most four, newest first, to show as its cover. Set only if the request had
-   * `include_newest_avatars`.
+   * `include_newest_avatars`. They have no `thumbnail_data`.
    *
    * @generated from field: repeated avatar_creator.v1.Avatar newest_avatars = 10;
    */
