@@ -184,7 +184,7 @@ CASES: dict[str, Case] = {
     "origin without a scheme": refused("WEB_ORIGINS", "https://a.example, app.example.com", "separated by"),
     "any origin": refused("WEB_ORIGINS", "*", "must be origins"),
     "origins": works("WEB_ORIGINS", "https://app.example.com, http://127.0.0.1:5173"),
-    "a proxy that may be there": refused("WEB_BEHIND_PROXY", "perhaps", "valid boolean"),
+    "a proxy that may be there": refused("WEB_BEHIND_PROXY", "perhaps", "must be true or false"),
     "SQLite with several processes": embedded(
         {"SERVER_PROCESSES": "2"},
         "SERVER_PROCESSES (serve --processes) is 2, but the database is SQLite",
