@@ -15,9 +15,8 @@ _ABORTED = "net::ERR_ABORTED"
 """The page or a navigation has cancelled the request, which is no failure."""
 _SETTLED = """() => {
     if (document.fonts.status !== "loaded" || document.querySelector("[aria-busy=true]")) return false;
-    // Placeholders: `ui/Skeleton.svelte`, and the words for those who do not see them.
-    const placeholders = "main span[aria-hidden=true][style*='border-radius'], main p.unseen[role=status]";
-    if (document.querySelector(placeholders)) return false;
+    // The placeholders of `ui/Skeleton.svelte`.
+    if (document.querySelector("main span[aria-hidden=true][style*='border-radius']")) return false;
     const seen = [...document.images].filter((image) => {
         const box = image.getBoundingClientRect();
         const isInside = box.left < innerWidth && box.right > 0 && box.top < innerHeight && box.bottom > 0;

@@ -179,7 +179,9 @@ CASES: dict[str, Case] = {
     "public URL with a query": refused(
         "WEB_PUBLIC_URL", "https://avatars.example.com/?a=1", "without ? and #"
     ),
-    "long public URL": refused("WEB_PUBLIC_URL", f"https://example.com/{'a' * 500}", "at most 500 characters"),
+    "long public URL": refused(
+        "WEB_PUBLIC_URL", f"https://example.com/{'a' * 500}", "at most 500 characters"
+    ),
     "public URL with letters beyond ASCII": refused(
         "WEB_PUBLIC_URL", "https://bücher.example.com", "only those of ASCII"
     ),
@@ -188,7 +190,7 @@ CASES: dict[str, Case] = {
     "origin without a scheme": refused("WEB_ORIGINS", "https://a.example, app.example.com", "separated by"),
     "any origin": refused("WEB_ORIGINS", "*", "must be origins"),
     "origins": works("WEB_ORIGINS", "https://app.example.com, http://127.0.0.1:5173"),
-    "a proxy that may be there": refused("WEB_BEHIND_PROXY", "perhaps", "valid boolean"),
+    "a proxy that may be there": refused("WEB_BEHIND_PROXY", "perhaps", "must be true or false"),
     "SQLite with several processes": embedded(
         {"SERVER_PROCESSES": "2"},
         "SERVER_PROCESSES (serve --processes) is 2, but the database is SQLite",

@@ -13,7 +13,7 @@ from avatar_creator.channels import connect
 from tests.support.command_line import CommandLine, Terminal
 from tests.support.doctor import checks_of
 from tests.support.generations import CANCELLED, COMPLETED, PENDING, SMALLEST
-from tests.support.service import Deployment
+from tests.support.service import CLOSED_ADDRESS, Deployment
 from tests.support.waiting import wait_until
 
 
@@ -247,3 +247,23 @@ def test_the_live_screen_survives_a_restart_of_the_server(distributed: Deploymen
         distributed.start_server()
         terminal.wait_for("nothing failed in the last hour")
         terminal.type("q")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("queue", "pause", "--route", ""),
+        ("queue", "resume", "--route", " "),
+        ("generations", "cancel", "--user", "-", "--state", "pending", "--project", ""),
+        ("generations", "retry", "--state", "failed", "--user", ""),
+        ("generations", "list", "--user", ""),
+    ],
+    ids=" ".join,
+)
+def test_an_empty_filter_is_refused_instead_of_left_out(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    nowhere = CommandLine(CLOSED_ADDRESS, "a-token", tmp_path)
+
+    finished = nowhere.run(*arguments)
+
+    assert finished.returncode != 0
+    assert "must not be empty" in " ".join(finished.stderr.split()), finished.stderr

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 GUIDE = REPOSITORY / "docs" / "clients.md"
 CONTRACT = "avatar_creator.v1"
 
-# A plugin in place of the one for JavaScript: it writes a file for each file that it receives.
+# A plugin in place of those for Go: it writes a file for each file that it receives.
 PLUGIN = f"""#!{sys.executable}
 import sys
 from google.protobuf.compiler.plugin_pb2 import CodeGeneratorRequest, CodeGeneratorResponse
@@ -24,17 +24,19 @@ from google.protobuf.compiler.plugin_pb2 import CodeGeneratorRequest, CodeGenera
 request = CodeGeneratorRequest.FromString(sys.stdin.buffer.read())
 response = CodeGeneratorResponse()
 for name in request.file_to_generate:
-    response.file.add(name=name, content=request.parameter)
+    response.file.add(name=f"{name}.KIND", content=request.parameter)
 sys.stdout.buffer.write(response.SerializeToString())
 """
+PLUGINS = {"messages": "protoc-gen-go", "services": "protoc-gen-go-grpc"}
 
 
 @pytest.fixture
 def generated(tmp_path: Path) -> dict[str, str]:
     """The parameter of the plugin by each file that it was to generate."""
-    plugin = tmp_path / "protoc-gen-es"
-    plugin.write_text(PLUGIN)
-    plugin.chmod(0o755)
+    for kind in ("messages", "services"):
+        plugin = tmp_path / PLUGINS[kind]
+        plugin.write_text(PLUGIN.replace("KIND", kind))
+        plugin.chmod(0o755)
     path = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
     finished = run(
         ["buf", "generate", "--output", tmp_path],
@@ -49,30 +51,24 @@ def generated(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def test_code_is_generated_for_the_contract_its_imports_and_the_details_of_errors(
-    generated: dict[str, str],
-) -> None:
+def test_code_is_generated_for_the_contract_with_its_services(generated: dict[str, str]) -> None:
     contract = {path.name for path in (REPOSITORY / "protos/avatar_creator/v1").glob("*.proto")}
-    others = {
-        "google/api/field_behavior.proto",
-        "google/rpc/error_details.proto",
-        "google/rpc/status.proto",
-        "google/type/date.proto",
-    }
 
-    assert {f"avatar_creator/v1/{name}" for name in contract} | others <= generated.keys()
-    assert set(generated.values()) == {"target=js+dts,import_extension=js"}
+    # The protos of Google have their code in a library of Go.
+    assert generated.keys() == {f"avatar_creator/v1/{name}.{kind}" for name in contract for kind in PLUGINS}
+    (options,) = set(generated.values())
+    assert "paths=source_relative" in options
 
 
 def names_of_contract() -> set[str]:
-    """Return the names that Go and JavaScript give to everything in the contract and in the error details."""
+    """Return the names that Go gives to everything in the contract and in the error details."""
     names = set()
     for file in contract_files().file:
         if file.package in (CONTRACT, "google.rpc"):
             for enum in file.enum_type:
                 names |= {enum.name, *(f"{enum.name}_{value.name}" for value in enum.value)}
             for message in file.message_type:
-                names |= {message.name, f"{message.name}Schema"}
+                names.add(message.name)
                 fields = [field for each in (message, *message.nested_type) for field in each.field]
                 names |= {camel_case(field.name) for field in fields}
             for service in file.service:
@@ -88,23 +84,15 @@ def camel_case(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("_"))
 
 
-@pytest.mark.parametrize(
-    ("language", "name"),
-    [
-        # A name of the generated package, a getter, and a field of a request.
-        ("go", re.compile(r"\bpb\.(\w+)|\.Get(\w+)\(\)|^\t+([A-Z]\w+): ", re.MULTILINE)),
-        # An import of generated code, a method of a service, and a field of a request.
-        (
-            "js",
-            re.compile(r"import \{ (\w+)(?:, (\w+))* \} from \"\./gen/|\.method\.(\w+)|^  (\w+Id): ", re.M),
-        ),
-    ],
-)
-def test_the_examples_of_the_guide_name_what_the_contract_has(language: str, name: re.Pattern[str]) -> None:
-    code = "".join(re.findall(rf"^```{language}\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL))
+# A name of the generated package, a getter, and a field of a request.
+NAME = re.compile(r"\bpb\.(\w+)|\.Get(\w+)\(\)|^\t+([A-Z]\w+): ", re.MULTILINE)
+
+
+def test_the_examples_of_the_guide_name_what_the_contract_has() -> None:
+    code = "".join(re.findall(r"^```go\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL))
     known = names_of_contract()
 
-    named = {each for found in name.finditer(code) for each in found.groups() if each}
+    named = {each for found in NAME.finditer(code) for each in found.groups() if each}
 
     assert len(named) >= 10
     assert {each for each in named if each not in known and each[0].upper() + each[1:] not in known} == set()

@@ -125,8 +125,8 @@ function deadlineMs(connection: Connection, method: DescMethod): number {
 
 /** Return the request with an idempotency key, if its message has a field for one that is not set. */
 function withRequestId<I extends DescMessage>(schema: I, input: MessageInitShape<I>): MessageInitShape<I> {
-  const request = input as { requestId?: string };
-  if (request.requestId || schema.field["requestId"] === undefined) return input;
+  const request = input as { requestId?: string } | undefined;
+  if (request?.requestId || schema.field["requestId"] === undefined) return input;
   return { ...create(schema, input), requestId: newRequestId() } as unknown as MessageInitShape<I>;
 }
 

@@ -63,13 +63,18 @@ export interface Connection {
 /**
  * Return a connection. Nothing is sent before the first call.
  *
- * @throws TypeError: there is no `baseUrl` and no `transport`.
+ * @throws TypeError: there is no `baseUrl` and no `transport`, or `baseUrl` is no address of a web port.
  */
 export function connect(options: ConnectionOptions): Connection {
   const { token } = options;
   const baseUrl = (options.baseUrl ?? pageOrigin())?.replace(/\/+$/, "");
   if (baseUrl === undefined && options.transport === undefined) {
     throw new TypeError("give baseUrl, the address of the service's web port, or a transport");
+  }
+  if (baseUrl !== undefined && !isWebAddress(baseUrl)) {
+    throw new TypeError(
+      `baseUrl must be an address that begins with https:// or http://, without a query (got "${baseUrl}")`,
+    );
   }
   return {
     transport: options.transport ?? createConnectTransport({ baseUrl: baseUrl as string, useBinaryFormat: true }),
@@ -85,8 +90,14 @@ export function connect(options: ConnectionOptions): Connection {
   };
 }
 
-function bearer(token: string): string {
-  const text = token.trim();
+/** An address without a scheme or with another one would look like a service that cannot be reached. */
+function isWebAddress(address: string): boolean {
+  return /^https?:\/\/[^?#]+$/i.test(address) && URL.canParse(address);
+}
+
+/** A program without types may give an environment variable that is not set. */
+function bearer(token: string | undefined): string {
+  const text = (token ?? "").trim();
   if (text === "") return "";
   if (!/^[\x20-\x7e]+$/.test(text)) {
     throw new AvatarCreatorError(

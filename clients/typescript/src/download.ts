@@ -18,7 +18,8 @@ export interface DownloadOptions extends CallOptions {
 /**
  * Download a picture of an avatar. The type of the Blob is the media type of the picture.
  *
- * @throws AvatarCreatorError: the picture is damaged (`Code.DataLoss`); or as for any call.
+ * @throws AvatarCreatorError: the picture is damaged (`Code.DataLoss`); or as for any call. An error of `onProgress` ends
+ * the download, and is thrown as it is.
  */
 export async function download(
   connection: Connection,
@@ -27,7 +28,8 @@ export async function download(
 ): Promise<Blob> {
   const { variant = ImageVariant.ORIGINAL, onProgress, signal } = options;
   const method = AvatarService.method.downloadImage;
-  return attempts(connection, method, options, async ({ header, timeoutMs }: Attempt) => {
+  let failure: { readonly thrown: unknown } | undefined;
+  const receive = async ({ header, timeoutMs }: Attempt) => {
     const response = await connection.transport.stream(method, signal, timeoutMs, header, only({ avatarId, variant }));
     const chunks: Uint8Array<ArrayBuffer>[] = [];
     let image: Image | undefined;
@@ -37,9 +39,17 @@ export async function download(
       if (payload.case !== "chunk") continue;
       chunks.push(payload.value as Uint8Array<ArrayBuffer>);
       received += payload.value.length;
-      onProgress?.(received, Number(image?.sizeBytes ?? 0n));
+      try {
+        onProgress?.(received, Number(image?.sizeBytes ?? 0n));
+      } catch (thrown) {
+        failure = { thrown };
+        throw thrown;
+      }
     }
     return verified(new Blob(chunks, { type: image?.contentType ?? "" }), image);
+  };
+  return attempts(connection, method, options, receive).catch((error: unknown) => {
+    throw failure ? failure.thrown : error;
   });
 }
 

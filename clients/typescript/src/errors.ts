@@ -94,8 +94,9 @@ export function errorOf(thrown: unknown): AvatarCreatorError {
   const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
   const resource = error.findDetails(ResourceInfoSchema)[0];
   const isLost = info === undefined && thrown instanceof ConnectError && isLostConnection(thrown);
-  const code = isLost ? Code.Unavailable : error.code;
-  return new AvatarCreatorError(code === error.code ? error.rawMessage : LOST, code, {
+  const isUnsendable = error.code === Code.Internal && UNSENDABLE.test(error.rawMessage);
+  const code = isLost ? Code.Unavailable : isUnsendable ? Code.InvalidArgument : error.code;
+  return new AvatarCreatorError(isLost ? LOST : error.rawMessage.replace(UNSENDABLE, ""), code, {
     reason: (info?.reason ?? "") as ErrorReasonName | "",
     metadata: info?.metadata ?? {},
     fieldViolations: error.findDetails(BadRequestSchema).flatMap((detail) =>
@@ -131,6 +132,11 @@ export function isAborted(thrown: unknown): boolean {
   );
 }
 
+/** Return the error of an argument that TypeScript refuses, but a program without types can give. */
+export function invalidArgument(message: string): AvatarCreatorError {
+  return new AvatarCreatorError(message, Code.InvalidArgument);
+}
+
 /** Return the typed error of a failed call, to which the caller gave this signal. */
 export function callErrorOf(thrown: unknown, signal: AbortSignal | undefined): AvatarCreatorError {
   const error = errorOf(thrown);
@@ -156,5 +162,8 @@ function isLostConnection(error: ConnectError): boolean {
     (error.cause instanceof TypeError || TRUNCATED.test(error.rawMessage))
   );
 }
+
+/** How Connect reports a request with a value that its field cannot have, such as text for an enum. */
+const UNSENDABLE = /^serialize (binary|json): /;
 
 const TRUNCATED = /^(protocol error: )?(missing EndStreamResponse|missing trailer|incomplete envelope)/;

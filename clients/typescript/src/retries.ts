@@ -5,13 +5,16 @@
  */
 
 import { Code } from "@connectrpc/connect";
-import { AvatarCreatorError, type ErrorReasonName, type Resource } from "./errors.js";
+import { AvatarCreatorError, invalidArgument, type ErrorReasonName, type Resource } from "./errors.js";
 
 /** Age from which an expired token counts as accepted before it expired. */
 const ACCEPTED_MS = 1_000;
 
 /** Age from which a watch without messages counts as connected before it failed. */
 const CONNECTED_MS = 25_000;
+
+/** Longest time of a timer, 24.8 days: one that is longer ends at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** Reasons of RESOURCE_EXHAUSTED for a limit of calls at the same time, ending within seconds. */
 const PASSING_LIMITS: ReadonlySet<string> = new Set<ErrorReasonName>([
@@ -52,7 +55,7 @@ export class CallRetries {
     timeoutMs: number,
     readonly facts: { retryable: boolean; retries: number; renewsToken: boolean },
   ) {
-    this.#deadline = timeoutMs > 0 ? clock() + timeoutMs : Infinity;
+    this.#deadline = deadlineAfter(timeoutMs, clock);
   }
 
   /** Milliseconds left for the next attempt; undefined if there is no limit. */
@@ -101,7 +104,7 @@ export class Reconnects {
     },
   ) {
     this.#connectTime = clock();
-    this.#deadline = facts.timeoutMs === undefined ? Infinity : clock() + facts.timeoutMs;
+    this.#deadline = deadlineAfter(facts.timeoutMs ?? 0, clock);
   }
 
   /** Milliseconds left for the next connection; undefined if there is no limit. */
@@ -187,7 +190,14 @@ function delayOf(backoff: Backoff, failures: number, error: AvatarCreatorError):
   return (error.retryAfterMs ?? 0) + bound * backoff.random();
 }
 
+function deadlineAfter(timeoutMs: number, clock: Clock): number {
+  if (!(timeoutMs >= 0)) {
+    throw invalidArgument(`timeoutMs must be a number of milliseconds, or 0 for no limit (got ${timeoutMs})`);
+  }
+  return timeoutMs === 0 ? Infinity : clock() + timeoutMs;
+}
+
 function remaining(deadline: number, clock: Clock): number | undefined {
   // At least 1, because 0 means no timeout to a transport.
-  return deadline === Infinity ? undefined : Math.max(1, Math.ceil(deadline - clock()));
+  return deadline === Infinity ? undefined : Math.min(LONGEST_TIMER_MS, Math.max(1, Math.ceil(deadline - clock())));
 }

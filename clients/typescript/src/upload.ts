@@ -11,6 +11,7 @@ import {
 } from "../gen/avatar_creator/v1/avatar_service_pb.js";
 import { attempts, type Attempt, type CallOptions } from "./calls.js";
 import type { Connection } from "./connection.js";
+import { invalidArgument } from "./errors.js";
 import { envelopeOf, sendEnvelopes, type OnProgress } from "./envelopes.js";
 import { newRequestId } from "./request-id.js";
 
@@ -36,7 +37,7 @@ export interface UploadOptions
  * Upload a JPEG, PNG or WebP picture, and return its avatar.
  *
  * @throws AvatarCreatorError: the service refused the picture, and `reason` is one of the IMAGE_… reasons; or as for
- * any call.
+ * any call. An error of `onProgress` ends the upload, and is thrown as it is.
  */
 export async function upload(
   connection: Connection,
@@ -44,7 +45,12 @@ export async function upload(
   picture: Blob,
   options: UploadOptions = {},
 ): Promise<Avatar> {
-  const { name = nameOf(picture), onProgress, signal, timeoutMs, requestId, ...metadata } = options;
+  if (!isBlob(picture)) {
+    throw invalidArgument("the picture must be a Blob or a File; on Node, openAsBlob(path) makes a Blob of a file");
+  }
+  const { name = nameOf(picture), onProgress, signal: caller, timeoutMs, requestId, ...metadata } = options;
+  const progress = onProgress && new Progress(onProgress);
+  const signal = progress && caller ? AbortSignal.any([caller, progress.signal]) : (progress?.signal ?? caller);
   const method = AvatarService.method.uploadAvatar;
   const first: Message = {
     payload: {
@@ -54,18 +60,42 @@ export async function upload(
   };
   const { uploadUrl } = connection;
   const scaled: OnProgress | undefined =
-    onProgress && ((sent, total) => onProgress(share(sent, total, picture), picture.size));
+    progress && ((sent, total) => progress.report(share(sent, total, picture), picture.size));
   const send = async (attempt: Attempt) => {
     if (uploadUrl === undefined) {
-      return sendStream(connection, messagesOf(first, picture, onProgress), attempt, signal);
+      return sendStream(connection, messagesOf(first, picture, progress), attempt, signal);
     }
     // A file that was removed fails here. In the middle of a request, it would look like a lost connection.
     await picture.slice(0, 1).arrayBuffer();
     return sendEnvelopes(uploadUrl, method, bodyOf(first, picture), attempt, signal, scaled);
   };
-  const { avatar } = await attempts(connection, method, { signal, timeoutMs }, send);
+  const { avatar } = await attempts(connection, method, { signal, timeoutMs }, send).catch((error: unknown) => {
+    throw progress?.failure ? progress.failure.thrown : error;
+  });
   if (avatar === undefined) throw new ConnectError("the response has no avatar", Code.Internal);
   return avatar;
+}
+
+/** The caller's function. Its error must end the upload: as an error of the body, it would look like a lost connection. */
+class Progress {
+  readonly #stop = new AbortController();
+  failure: { readonly thrown: unknown } | undefined;
+
+  constructor(readonly onProgress: OnProgress) {}
+
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  report(sent: number, total: number): void {
+    if (this.failure) return;
+    try {
+      this.onProgress(sent, total);
+    } catch (thrown) {
+      this.failure = { thrown };
+      this.#stop.abort();
+    }
+  }
 }
 
 async function sendStream(
@@ -80,12 +110,12 @@ async function sendStream(
   throw new ConnectError("the service sent no response", Code.Unavailable);
 }
 
-async function* messagesOf(first: Message, picture: Blob, onProgress: OnProgress | undefined): AsyncGenerator<Message> {
+async function* messagesOf(first: Message, picture: Blob, progress: Progress | undefined): AsyncGenerator<Message> {
   yield first;
   for (let at = 0; at < picture.size; at += CHUNK_BYTES) {
     const chunk = await picture.slice(at, at + CHUNK_BYTES).arrayBuffer();
     yield { payload: { case: "chunk", value: new Uint8Array(chunk) } };
-    onProgress?.(Math.min(at + CHUNK_BYTES, picture.size), picture.size);
+    progress?.report(Math.min(at + CHUNK_BYTES, picture.size), picture.size);
   }
 }
 
@@ -104,6 +134,12 @@ function bodyOf(first: Message, picture: Blob): Blob {
 /** Return the bytes of the picture that have been sent with this part of the body. */
 function share(sent: number, total: number, picture: Blob): number {
   return total === 0 ? 0 : Math.round((sent / total) * picture.size);
+}
+
+/** Not by `instanceof`: each window of a browser has a class Blob of its own. */
+function isBlob(picture: unknown): boolean {
+  const blob = picture as Partial<Blob> | null | undefined;
+  return typeof blob?.size === "number" && typeof blob.slice === "function" && typeof blob.stream === "function";
 }
 
 function nameOf(picture: Blob): string {

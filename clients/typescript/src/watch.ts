@@ -13,7 +13,7 @@ import {
 } from "../gen/avatar_creator/v1/generation_service_pb.js";
 import { authorized } from "./calls.js";
 import type { Connection, ReconnectEvent } from "./connection.js";
-import { AvatarCreatorError, callErrorOf, type Resource } from "./errors.js";
+import { AvatarCreatorError, callErrorOf, invalidArgument, type Resource } from "./errors.js";
 import { Reconnects, sleep } from "./retries.js";
 
 /** Revisions that the caller has seen, by the id of the generation. */
@@ -21,8 +21,9 @@ export type KnownRevisions = Readonly<Record<string, bigint>>;
 
 /** The generations to watch. */
 export type WatchSelection =
-  /** One generation, by its id. The watch ends when it has ended. */
+  /** One generation, or its id. The watch ends when it has ended. */
   | string
+  | Generation
   /** Up to 100 generations, by id. The watch ends when all of them have ended. */
   | { readonly ids: readonly string[] }
   /** All variations of one call. The watch ends when all of them have ended. */
@@ -159,6 +160,9 @@ function progressOf(selection: WatchSelection, known: KnownRevisions): Progress 
   if (typeof selection === "string") {
     return new ById([selection], known, { type: "generation", id: selection });
   }
+  if (typeof selection !== "object" || selection === null) throw invalidArgument(SELECTIONS);
+  // A generation has the fields of other selections.
+  if ("$typeName" in selection) return progressOf(selection.id, known);
   if ("ids" in selection) return new ById(selection.ids, known);
   if ("groupId" in selection) return new ByGroup(selection.groupId, known);
   const changedSince = selection.changedSince && timestampFromDate(selection.changedSince);
@@ -167,8 +171,13 @@ function progressOf(selection: WatchSelection, known: KnownRevisions): Progress 
     const resource = { type: "project", id: projectId };
     return new Endless({ case: "projectId", value: projectId }, known, changedSince, resource);
   }
+  // Not everything by mistake: an id that is missing must not become a watch without an end.
+  if (selection.all !== true) throw invalidArgument(SELECTIONS);
   return new Endless({ case: "all", value: { userId: selection.userId ?? "" } }, known, changedSince);
 }
+
+const SELECTIONS =
+  "a watch takes a generation or its id, { ids }, { groupId }, { projectId }, or { all: true } for all generations";
 
 abstract class Delivered {
   /** Highest revisions of the watched generations that have not ended. */

@@ -9,7 +9,7 @@ import typer
 
 from avatar_creator.enums import ErrorReason, GenerationPriority, GenerationState
 from avatar_creator_server.cli.option_groups import OptionGroup
-from avatar_creator_server.cli.options import OlderThan, ago
+from avatar_creator_server.cli.options import OlderThan, ago, given
 from avatar_creator_server.cli.words import word_option
 
 FAILURE_REASONS = (
@@ -47,9 +47,13 @@ class GenerationFilters(OptionGroup):
             metavar="USER_ID",
             help="For operators: generations of this user; - for all users.",
             show_default="yourself",
+            callback=given,
         ),
     ] = ""
-    project: Annotated[str, typer.Option(metavar="PROJECT_ID", help="Only generations of this project.")] = ""
+    project: Annotated[
+        str,
+        typer.Option(metavar="PROJECT_ID", help="Only generations of this project.", callback=given),
+    ] = ""
     state: Annotated[
         list[str] | None,
         word_option(GenerationState, metavar="STATE", help=f"Only this state. {_REPEAT}", show_default=False),

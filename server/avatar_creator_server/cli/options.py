@@ -30,6 +30,19 @@ def ago(span: timedelta | None) -> datetime | None:
     return None if span is None else datetime.now(UTC) - span
 
 
+def given(context: typer.Context, parameter: typer.CallbackParam, value: str) -> str:
+    """Return the value of an option that narrows what a command does.
+
+    Raises:
+        BadParameter: It was given without a value. A script whose variable is not set would otherwise change
+            more than it names.
+    """
+    source = context.get_parameter_source(parameter.name or "")
+    if not value.strip() and source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter("must not be empty; leave the option out to do without it")
+    return value
+
+
 User = Annotated[
     str,
     typer.Option(
@@ -37,6 +50,7 @@ User = Annotated[
         metavar="USER_ID",
         help="For operators: the user whose data to show; - for all users.",
         show_default="yourself",
+        callback=given,
     ),
 ]
 

@@ -749,6 +749,7 @@ def _sentence(invalid: ErrorDetails) -> str:
     """Return for example `REDIS_PORT must be a valid integer`."""
     setting, *place = map(str, invalid["loc"])
     message = invalid["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    message = message.replace("a valid boolean, unable to interpret input", "true or false")
     # A setting that may be empty is unset for that.
     message = message.replace("'', ", "").replace("'' or ", "")
     return " ".join([setting.upper(), *place, message])

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import structlog
@@ -34,6 +33,7 @@ from avatar_creator_server.web.messages import (
     Response,
     Scope,
     Send,
+    send_response,
     text,
 )
 from avatar_creator_server.web.origins import WebOrigins
@@ -115,13 +115,15 @@ class Application:
                 calls = self._calls or await self._first_calls()
                 await calls(scope, receive, respond)
             else:
-                await _send(await self._respond(request, origin), respond, is_head=request.method == "HEAD")
+                await send_response(
+                    await self._respond(request, origin), respond, is_head=request.method == "HEAD"
+                )
         except Exception as error:
             # Never the text of the error, which may contain anything.
             log.error("web_request_failed", method=request.method, path=request.path, exc_info=error)
             if started:
                 raise  # the listener closes the connection, so that the client sees that something is missing
-            await _send(text(500, "Internal error."), respond)
+            await send_response(text(500, "Internal error."), respond)
 
     async def _first_calls(self) -> AsgiApplication:
         # The first calls may come at the same time, and each would load an application of its own.
@@ -149,23 +151,3 @@ class Application:
         if request.method not in ("GET", "HEAD"):
             return Response(405, {"allow": "GET, HEAD, POST, OPTIONS"})
         return await self._routes.find(request.path)(request)
-
-
-async def _send(response: Response, send: Send, *, is_head: bool = False) -> None:
-    """Send an answer. Each piece waits until the client has made room for it."""
-    headers = {**response.headers}
-    if isinstance(response.body, bytes) and response.status not in (204, 304):
-        headers.setdefault("content-length", str(len(response.body)))
-    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    start: Event = {"type": "http.response.start", "status": response.status, "headers": encoded}
-    body = response.body
-    if isinstance(body, bytes):
-        await send(start)
-        await send({"type": "http.response.body", "body": b"" if is_head else body})
-        return
-    async with aclosing(body):
-        await send(start)
-        if not is_head:
-            async for piece in body:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
@@ -36,10 +37,17 @@ from avatar_creator_server.api.context import Context
 from avatar_creator_server.api.handlers import MethodHandler
 from avatar_creator_server.api.statuses import DETAILS_KEY
 from avatar_creator_server.errors import InvalidArgumentError
-from avatar_creator_server.web.messages import Receive, Scope, Send
+from avatar_creator_server.web.messages import Receive, Request, Response, Scope, Send, send_response, text
 
 _LARGE_BYTES = 64 * 1024
 """Size of a message from which it is converted to or from JSON in a thread: that takes many milliseconds."""
+
+_GRPC_TIMEOUT = re.compile("[0-9]{1,8}[HMSmun]", re.ASCII)
+"""Form of the header `grpc-timeout`.
+Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md"""
+_GRPC_WEB_TYPES = ("application/grpc-web", "application/grpc-web+proto", "application/grpc-web+json")
+_UNARY_TYPES = frozenset(("application/json", "application/proto", *_GRPC_WEB_TYPES))
+_STREAM_TYPES = frozenset(("application/connect+json", "application/connect+proto", *_GRPC_WEB_TYPES))
 
 Read = Callable[[], Awaitable[bytes | None]]
 """Returns the next request of a call; None after the last one."""
@@ -68,13 +76,41 @@ class WebCalls:
         self._backlog = backlog
         self._behind_proxy = behind_proxy
         methods = {name: _Method(name, each) for name, each in handlers.items() if not _needs_http2(each)}
+        self._methods = methods
         self._connect = _Connect(methods, max_request_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a call."""
+        refusal = self._refusal(Request(scope))
+        if refusal is not None:
+            await send_response(refusal, send)
+            return
         self._backlog.begin()
         set_web_protocol(_protocol_of(scope))
         await self._connect({**scope, "client": self._client_of(scope)}, receive, send)
+
+    def _refusal(self, request: Request) -> Response | None:
+        """Return the answer to a request that is no call, which connectrpc would refuse without a reason."""
+        method = self._methods.get(request.path)
+        if method is None:
+            return text(404, "There is no such call: a call is a POST to /<package>.<Service>/<Method>.")
+        headers = request.headers
+        if not all(value.isascii() for value in headers.values()):
+            return text(400, "A header has characters that are not ASCII.")
+        timeout = headers.get("grpc-timeout")
+        if timeout is not None and not _GRPC_TIMEOUT.fullmatch(timeout):
+            return text(
+                400, "The header grpc-timeout must have 1 to 8 digits and one of H, M, S, m, u and n."
+            )
+        handler = method.handler
+        types = _STREAM_TYPES if handler.streams_requests or handler.streams_responses else _UNARY_TYPES
+        if headers.get("content-type", "").partition(";")[0].strip().lower() not in types:
+            return text(
+                415,
+                f"The content-type of this call must be one of {', '.join(sorted(types))}. "
+                "gRPC has a port of its own.",
+            )
+        return None
 
     def _client_of(self, scope: Scope) -> Any:
         """Return host and port of the client."""

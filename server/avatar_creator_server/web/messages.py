@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -66,3 +67,23 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 def text(status: int, words: str) -> Response:
     """Return an answer for a person who reads it without the page."""
     return Response(status, {"content-type": "text/plain; charset=utf-8"}, f"{words}\n".encode())
+
+
+async def send_response(response: Response, send: Send, *, is_head: bool = False) -> None:
+    """Send an answer. Each piece waits until the client has made room for it."""
+    headers = {**response.headers}
+    if isinstance(response.body, bytes) and response.status not in (204, 304):
+        headers.setdefault("content-length", str(len(response.body)))
+    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    start: Event = {"type": "http.response.start", "status": response.status, "headers": encoded}
+    body = response.body
+    if isinstance(body, bytes):
+        await send(start)
+        await send({"type": "http.response.body", "body": b"" if is_head else body})
+        return
+    async with aclosing(body):
+        await send(start)
+        if not is_head:
+            async for piece in body:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})

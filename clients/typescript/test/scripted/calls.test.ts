@@ -189,3 +189,29 @@ test("anything thrown has a typed error, and only a transport reports a lost con
   assert(isAborted(errorOf(new DOMException("left", "AbortError"))));
   assert(!hasReason(new Error("no"), "OVERLOADED"));
 });
+
+test("an address that is none of a web port is refused before the first call", () => {
+  for (const baseUrl of ["127.0.0.1:8080", "avatars.example.com", "ftp://127.0.0.1", "", "http://", "http://a/?b=1"]) {
+    assert.throws(() => connect({ baseUrl, token: "" }), /baseUrl must be .*http/, baseUrl);
+  }
+  assert.equal(connect({ baseUrl: "HTTPS://avatars.example.com/below/", token: "" }).uploadUrl, "HTTPS://avatars.example.com/below");
+});
+
+test("a timeout that is no time is refused, and a very long one does not end at once", async () => {
+  await using service = await ScriptedService.start({ projects: { listProjects: () => ({}) } });
+  const client = service.client("connect");
+  for (const timeoutMs of [Number.NaN, -1]) {
+    const error = await failureOf(client.projects.listProjects({}, { timeoutMs }));
+    assert.equal(error.code, Code.InvalidArgument);
+    assert.match(error.message, /timeoutMs must be/);
+  }
+  for (const timeoutMs of [1e15, Infinity, 2 ** 31]) await client.projects.listProjects({}, { timeoutMs });
+});
+
+test("a request with a value that its field cannot have is an invalid argument", async () => {
+  const client = new AvatarCreator({ baseUrl: "http://127.0.0.1:1", token: "secret" });
+  const options = { width: 256.5 };
+  const error = await failureOf(client.generations.createGeneration({ projectId: "p", prompt: "calm", options }));
+  assert.equal(error.code, Code.InvalidArgument);
+  assert.match(error.message, /^cannot encode field .*width/);
+});

@@ -7,7 +7,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { Code, type UploadAvatarRequest } from "avatar-creator";
+import { AvatarCreator, Code, type UploadAvatarRequest } from "avatar-creator";
 import { failureOf } from "../support/failures.ts";
 import { ScriptedService, inTurn, refusal } from "../support/scripted-service.ts";
 import type { Protocol } from "../support/service.ts";
@@ -68,6 +68,30 @@ for (const protocol of PROTOCOLS) {
       assert.notEqual(error.code, Code.Unavailable);
     });
 
+    test("an error of onProgress ends the transfer, and reaches the caller as it is", async () => {
+      const uploads: string[] = [];
+      await using service = await ScriptedService.start({
+        avatars: {
+          async uploadAvatar(requests) {
+            for await (const { payload } of requests) if (payload.case === "metadata") uploads.push(payload.value.name);
+            return { avatar: { id: "1" } };
+          },
+          async *downloadImage() {
+            yield { payload: { case: "chunk" as const, value: PICTURE } };
+          },
+        },
+      });
+      const mine = new Error("mine");
+      const onProgress = () => {
+        throw mine;
+      };
+      const client = service.client(protocol);
+      const upload = client.upload("p", new Blob([PICTURE]), { name: "Sarah", onProgress });
+      assert.equal(await upload.catch((thrown: unknown) => thrown), mine);
+      assert.equal(await client.download("1", { onProgress }).catch((thrown: unknown) => thrown), mine);
+      assert(uploads.length <= 1, "the upload was sent again");
+    });
+
     test("a damaged download is DATA_LOSS", async () => {
       const sha256 = createHash("sha256").update(PICTURE).digest("hex");
       const picture = (image: object, bytes: Uint8Array) => [
@@ -99,3 +123,12 @@ for (const protocol of PROTOCOLS) {
     });
   });
 }
+
+test("an upload of something that is no Blob is refused with advice", async () => {
+  const client = new AvatarCreator({ baseUrl: "http://127.0.0.1:1", token: "secret" });
+  for (const picture of ["sarah.jpg", Buffer.from("x"), undefined, null]) {
+    const error = await failureOf(client.upload("p", picture as unknown as Blob, { name: "Sarah" }));
+    assert.equal(error.code, Code.InvalidArgument);
+    assert.match(error.message, /openAsBlob/);
+  }
+});

@@ -5,6 +5,7 @@ import { describe, test } from "node:test";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import {
+  AvatarCreator,
   Code,
   GenerationSchema,
   GenerationState,
@@ -87,6 +88,15 @@ for (const protocol of PROTOCOLS) {
         ["a5", "b9", "a6"],
       );
       assert.deepEqual(requests.map(targetsOf), [{ a: 4n, b: 9n }]);
+    });
+
+    test("a generation is watched by its id, and a timeout of 0 is no limit", async () => {
+      const requests: WatchGenerationsRequest[] = [];
+      await using service = await ScriptedService.start(connections(requests, [state("a", 5, COMPLETED)]));
+      const generation = create(GenerationSchema, { ...state("a", 1), projectId: "p", groupId: "g" });
+      const states = await allOf(service.client(protocol).watch(generation, { timeoutMs: 0 }));
+      assert.deepEqual(states.map(({ id }) => id), ["a"]);
+      assert.deepEqual(requests.map(targetsOf), [{ a: 0n }]);
     });
 
     test("a watch of no generations ends at once", async () => {
@@ -218,4 +228,11 @@ test("the states are whole messages", async () => {
   await using service = await ScriptedService.start(connections([], [state("a", 1, COMPLETED)]));
   const [generation] = await allOf(service.client("connect").watch("a"));
   assert.deepEqual(generation, create(GenerationSchema, state("a", 1, COMPLETED)));
+});
+
+test("a selection that names nothing is refused, and does not watch everything", async () => {
+  const client = new AvatarCreator({ baseUrl: "http://127.0.0.1:1", token: "secret" });
+  for (const selection of [{}, { all: false }, undefined, null, 7]) {
+    assert.throws(() => client.watch(selection as unknown as string), /a watch takes a generation or its id/);
+  }
 });

@@ -9,11 +9,15 @@ import typer
 
 from avatar_creator import Queue
 from avatar_creator_server.cli import tables
+from avatar_creator_server.cli.options import given
 from avatar_creator_server.cli.session import Session, client_command
 
 commands = typer.Typer(help="Show, pause and resume the queue. For operators.", no_args_is_help=True)
 
-Route = Annotated[str, typer.Option(metavar="NAME", help="Only this route; `queue show` lists the routes.")]
+Route = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Only this route; `queue show` lists the routes.", callback=given),
+]
 
 
 @client_command(commands, "show", example="queue show")
