@@ -199,7 +199,8 @@ OTHER = {
     # The client writes the paths of this update.
     "AvatarProjectService.UpdateProject": {"paths"},
     "AvatarService.ListAvatars": {"query", "source_types", "gender", "age_range", "ethnicity", "style"},
-    "AvatarProjectService.GetProject": {"include_avatars", "page_size", "page_token"},
+    # Arguments of `open`.
+    "AvatarProjectService.GetProject": {"include_avatars", "include_links", "page_size", "page_token"},
     "UsageService.SummarizeUsage": {"page_size", "page_token"},
     "UsageService.GetStats": {"page_size", "page_token"},
 }

@@ -196,7 +196,7 @@ def test_an_interruption_while_a_note_is_written_does_not_repeat_the_note(
 
     assert process.returncode == 130
     first, second = errors.splitlines()
-    assert "words of the prompt that it knows: it read none" in first
+    assert "words of the prompt that it knows: it uses no word" in first
     assert second.startswith(f"note: generation {started.id} goes on: ")
 
 

@@ -24,7 +24,7 @@ from google.protobuf.compiler.plugin_pb2 import CodeGeneratorRequest, CodeGenera
 request = CodeGeneratorRequest.FromString(sys.stdin.buffer.read())
 response = CodeGeneratorResponse()
 for name in request.file_to_generate:
-    response.file.add(name=f"{name}.KIND", content=request.parameter)
+    response.file.add(name=name + ".KIND", content=request.parameter)
 sys.stdout.buffer.write(response.SerializeToString())
 """
 PLUGINS = {"messages": "protoc-gen-go", "services": "protoc-gen-go-grpc"}
