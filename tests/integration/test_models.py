@@ -143,7 +143,7 @@ def test_the_first_megapixel_and_each_reference_have_their_price(serve: Serve, r
 
 def test_a_size_that_the_app_refuses_is_refused_before_it_costs(serve: Serve, router: RouterFake) -> None:
     with serve(MODEL=FLUX_2) as client:
-        with pytest.raises(InvalidArgumentError, match=r"options\.width: .* from 512 pixels on \(got 256\)"):
+        with pytest.raises(InvalidArgumentError, match=r"width: .* from 512 pixels on \(got 256\)"):
             draw(client, width=256)
         generation, _ = draw(client)
 

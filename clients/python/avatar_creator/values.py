@@ -360,7 +360,7 @@ class Project(Value["avatar_project_pb2.AvatarProject"]):
     update with it as `expected_revision` cannot overwrite a change that the caller has not seen (AIP-154)."""
     newest_avatars: tuple[Avatar, ...]
     """Newest avatars in the project, at most four, newest first, to show as its cover. Set only if the
-    request had `include_newest_avatars`."""
+    request had `include_newest_avatars`. They have no `thumbnail_data`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
