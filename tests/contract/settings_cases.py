@@ -183,7 +183,7 @@ CASES: dict[str, Case] = {
         "WEB_PUBLIC_URL", f"https://example.com/{'a' * 500}", "at most 500 characters"
     ),
     "public URL with letters beyond ASCII": refused(
-        "WEB_PUBLIC_URL", "https://bücher.example.com", "only those of ASCII"
+        "WEB_PUBLIC_URL", "https://example.com/bücher", "only those of ASCII"
     ),
     "public URL with a path": works("WEB_PUBLIC_URL", "https://example.com/avatars/"),
     "origin with a path": refused("WEB_ORIGINS", "https://app.example.com/", "separated by commas"),
