@@ -119,7 +119,7 @@ class PictureSource:
         if isinstance(self._picture, PillowImage):
             try:
                 return BytesIO(_png(self._picture))
-            except (ValueError, SystemError) as error:  # an image without pixels; Pillow 12.0 raises the latter
+            except (ValueError, SystemError) as error:  # without pixels; Pillow 12.0 raises the latter
                 raise refused(self.argument, f"cannot be converted to PNG: {error}") from error
         return nullcontext(self._picture)
 
