@@ -267,9 +267,9 @@ def _newest_avatar_ids(count: int) -> CompiledQuery[tuple[str | None, ...]]:
     project, avatar = models.AvatarProject, models.Avatar
     in_project = avatar.select(avatar.id).where(avatar.project == project.id).order_by(avatar.id.desc())
     # Each is one look into the index, which neither database does for a join with the newest few.
-    newest = [in_project.limit(1).offset(place).alias(f"newest_{place}") for place in range(NEWEST_AVATARS)]
-    query = project.select(*newest).where(project.id.in_(parameters("project_id", count)))
     names = [f"newest_{place}" for place in range(NEWEST_AVATARS)]
+    newest = [in_project.limit(1).offset(place).alias(name) for place, name in enumerate(names)]
+    query = project.select(*newest).where(project.id.in_(parameters("project_id", count)))
     return CompiledQuery(query, by_name(attrgetter(*names)), by_key=True)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_EXTENSIONS = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
+EXTENSIONS = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
+"""End of a file name by the type of the picture."""
 _MAX_STEM_BYTES = 180
 """File systems allow 255 bytes for the whole name, and the client writes to a longer temporary name first."""
 
@@ -22,4 +23,4 @@ def default_file_name(name: str, content_type: str, *, thumbnail: bool = False) 
     )
     stem = re.sub("-+", "-", kept).encode()[:_MAX_STEM_BYTES].decode(errors="ignore").strip(".-")
     suffix = "-thumbnail" if thumbnail else ""
-    return f"{stem or 'avatar'}{suffix}{_EXTENSIONS.get(content_type, '')}"
+    return f"{stem or 'avatar'}{suffix}{EXTENSIONS.get(content_type, '')}"

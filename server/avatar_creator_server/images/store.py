@@ -21,6 +21,7 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import Avatar, File, new_id
 from avatar_creator_server.database.models.states import FileState, JobKind
 from avatar_creator_server.errors import NotFoundError, UnavailableError
+from avatar_creator_server.images.file_names import EXTENSIONS
 from avatar_creator_server.images.local_files import FOLDER, remove_temporary
 from avatar_creator_server.images.picture import Picture
 from avatar_creator_server.images.records import StoredFile
@@ -63,7 +64,6 @@ _REFUSALS = {
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"""
 _REFUSAL = re.compile("|".join(_REFUSALS))
-_EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 _CACHED = "private, immutable, max-age=7200"
 """Rule for browsers that read a file by a signed address: its bytes never change."""
 _REMOVED_AT_ONCE = 16
@@ -147,7 +147,7 @@ class Files:
 
     async def _stage(self, user_id: str, picture: Picture) -> StoredFile:
         file_id = new_id()
-        key = f"{FOLDER}/{user_id}/{file_id}.{_EXTENSIONS[picture.content_type]}"
+        key = f"{FOLDER}/{user_id}/{file_id}{EXTENSIONS[picture.content_type]}"
         row = await self._database.write(self._insert_staged, file_id, user_id, key, picture)
         try:
             # Never in parts, or a killed process would leave an unfinished upload in a bucket.
