@@ -336,17 +336,9 @@ def _until_spent_less(user_id: str, excess: int, now: datetime) -> float:
 
 
 def _over(limit: str, most: int, used: int, seconds: float) -> ResourceExhaustedError:
-    sentence = (
-        f"the limit of {_LIMITED[limit]} is {_shown(limit, most)}, "
-        f"and this call would make it {_shown(limit, used)}"
-    )
-    return ResourceExhaustedError(
-        "GENERATION_LIMIT",
-        f"{sentence}; try again in {_for_people(max(seconds, 1.0))}",
-        metadata={"limit": limit, "most": str(most)},
-        quota=QuotaViolation(limit, sentence),
-        retry_after=max(seconds, 1.0),
-    )
+    seconds = max(seconds, 1.0)
+    finding = f"this call would make it {_shown(limit, used)}"
+    return _limit_error(limit, most, finding, f"try again in {_for_people(seconds)}", retry_after=seconds)
 
 
 def _for_people(seconds: float) -> str:
@@ -360,16 +352,21 @@ def _for_people(seconds: float) -> str:
 def _too_much(limit: str, most: int, asked: int) -> ResourceExhaustedError:
     """Return the error for a call that exceeds a limit alone, also if the user waits."""
     verb = "costs" if limit == "spend_per_day" else "starts"
-    sentence = (
-        f"the limit of {_LIMITED[limit]} is {_shown(limit, most)}, "
-        f"and this call alone {verb} {_shown(limit, asked)}"
-    )
+    finding = f"this call alone {verb} {_shown(limit, asked)}"
+    advice = "waiting does not help: ask for less in one call, or the operator for a higher limit"
+    return _limit_error(limit, most, finding, advice, retry_after=None)
+
+
+def _limit_error(
+    limit: str, most: int, finding: str, advice: str, *, retry_after: float | None
+) -> ResourceExhaustedError:
+    sentence = f"the limit of {_LIMITED[limit]} is {_shown(limit, most)}, and {finding}"
     return ResourceExhaustedError(
         "GENERATION_LIMIT",
-        f"{sentence}; waiting does not help: ask for less in one call, or the operator for a higher limit",
+        f"{sentence}; {advice}",
         metadata={"limit": limit, "most": str(most)},
         quota=QuotaViolation(limit, sentence),
-        retry_after=None,
+        retry_after=retry_after,
     )
 
 
