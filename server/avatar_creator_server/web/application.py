@@ -111,13 +111,13 @@ class Application:
             await send(event)
 
         try:
-            if self._is_call(request):
+            is_known_host = self._origins.is_known_host(request.headers.get("host", ""))
+            if is_known_host and request.method == "POST" and not self._drains:
                 calls = self._calls or await self._first_calls()
                 await calls(scope, receive, respond)
             else:
-                await send_response(
-                    await self._respond(request, origin), respond, is_head=request.method == "HEAD"
-                )
+                response = await self._respond(request, origin) if is_known_host else _misdirected()
+                await send_response(response, respond, is_head=request.method == "HEAD")
         except Exception as error:
             # Never the text of the error, which may contain anything.
             log.error("web_request_failed", method=request.method, path=request.path, exc_info=error)
@@ -132,17 +132,7 @@ class Application:
                 self._calls = await asyncio.to_thread(self._load_calls)
         return self._calls
 
-    def _is_call(self, request: Request) -> bool:
-        is_known_host = self._origins.is_known_host(request.headers.get("host", ""))
-        return request.method == "POST" and is_known_host and not self._drains
-
     async def _respond(self, request: Request, origin: str) -> Response:
-        if not self._origins.is_known_host(request.headers.get("host", "")):
-            return text(
-                421,
-                "This service is not known by this host name: set WEB_PUBLIC_URL to the address that people "
-                "open, or WEB_BEHIND_PROXY=true if a proxy checks the name.",
-            )
         if request.method == "OPTIONS":
             return Response(204, self._origins.preflight(origin))
         if request.method == "POST":
@@ -151,3 +141,11 @@ class Application:
         if request.method not in ("GET", "HEAD"):
             return Response(405, {"allow": "GET, HEAD, POST, OPTIONS"})
         return await self._routes.find(request.path)(request)
+
+
+def _misdirected() -> Response:
+    return text(
+        421,
+        "This service is not known by this host name: set WEB_PUBLIC_URL to the address that people open, or "
+        "WEB_BEHIND_PROXY=true if a proxy checks the name.",
+    )
