@@ -199,7 +199,7 @@ def test_a_commit_whose_answer_was_lost_behind_the_pooler_is_looked_up(
         (worker,) = deployment.workers
         with deployment.client(user) as client:
             project = client.projects.create("Lost answer")
-            proxy.cut_commit_after(b'"generation_recipes"')
+            proxy.cut_commit_after(b'INSERT INTO "generation_recipes"')
             generation = client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST)
             last = Watcher(client, generation.id).states()[-1]
 

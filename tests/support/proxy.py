@@ -22,6 +22,7 @@ class Proxy:
         self._forwarding = threading.Event()
         self._forwarding.set()
         self._cut_after: bytes | None = None
+        self._cutting = threading.Lock()
         self._lock = threading.Lock()
         self.cuts = 0
         """Number of connections that `cut_commit_after` has cut."""
@@ -64,7 +65,7 @@ class Proxy:
                 connection.reset(last_data)
 
     def cut_commit_after(self, statement: bytes) -> None:
-        """Cut the next connection that commits after a statement with this text.
+        """Cut the first connection that commits after it has sent or prepared a statement with this text.
 
         PostgreSQL receives the COMMIT and executes it. Its answer is lost.
         """
@@ -117,11 +118,14 @@ class Proxy:
             connection.close()
 
     def _inspect(self, connection: _Connection, data: bytes) -> None:
-        if self._cut_after is not None and self._cut_after in data:
-            connection.marked = True
-        if connection.marked and b"COMMIT" in data:
-            self._cut_after = None
-            connection.cutting = True
+        with self._cutting:
+            if self._cut_after is None:
+                return
+            if self._cut_after in data:
+                connection.marked = True
+            if connection.marked and b"COMMIT" in data:
+                self._cut_after = None
+                connection.cutting = True
 
 
 class _Connection:
@@ -132,6 +136,7 @@ class _Connection:
         self.server = server
         self.forgotten = False
         self.marked = False
+        """It has sent or prepared the statement that `cut_commit_after` waits for."""
         self.cutting = False
         self.client_read = threading.Event()
         """Set when nothing more is read from the client."""
