@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import struct
 import threading
 from urllib.parse import urlsplit, urlunsplit
 
 _CHUNK_BYTES = 256 * 1024
+_PREPARED = re.compile(rb"PREPARE (\w+) AS ([^;\0]*)")
 
 
 class Proxy:
@@ -65,7 +67,7 @@ class Proxy:
                 connection.reset(last_data)
 
     def cut_commit_after(self, statement: bytes) -> None:
-        """Cut the first connection that commits after it has sent or prepared a statement with this text.
+        """Cut the first connection that commits a transaction in which a statement has this text.
 
         PostgreSQL receives the COMMIT and executes it. Its answer is lost.
         """
@@ -121,7 +123,13 @@ class Proxy:
         with self._cutting:
             if self._cut_after is None:
                 return
-            if self._cut_after in data:
+            if b"BEGIN" in data:
+                connection.marked = False
+            connection.executions |= {
+                b"EXECUTE " + name for name, text in _PREPARED.findall(data) if self._cut_after in text
+            }
+            statements = _PREPARED.sub(b"", data)
+            if any(each in statements for each in (self._cut_after, *connection.executions)):
                 connection.marked = True
             if connection.marked and b"COMMIT" in data:
                 self._cut_after = None
@@ -136,7 +144,9 @@ class _Connection:
         self.server = server
         self.forgotten = False
         self.marked = False
-        """It has sent or prepared the statement that `cut_commit_after` waits for."""
+        """Its transaction has the statement that `cut_commit_after` waits for."""
+        self.executions: set[bytes] = set()
+        """The commands that execute this statement, which is prepared."""
         self.cutting = False
         self.client_read = threading.Event()
         """Set when nothing more is read from the client."""
