@@ -33,7 +33,7 @@ class JpegDecoder:
         self.has_finished = False
         """True after the last row of pixels."""
 
-    def feed(self, piece: bytes) -> bool:
+    def feed(self, piece: bytes | memoryview) -> bool:
         """Add bytes, and return whether libjpeg took all of them, except for fill bytes.
 
         Raises:
@@ -41,12 +41,12 @@ class JpegDecoder:
         """
         if self.has_finished:
             return True
-        self._left += piece
-        taken, error = self._decoder.decode(self._left)
+        coded = self._left + piece if self._left else piece
+        taken, error = self._decoder.decode(coded)
         if taken < 0:
             if error:
                 raise OSError(f"the decoder failed with code {error}")
             self.has_finished = True
             return True
-        self._left = self._left[taken:]
+        self._left = bytes(coded[taken:])
         return not self._left.rstrip(b"\xff")

@@ -157,7 +157,7 @@ def _read_to(data: bytes, start: int, end: int) -> int:
 
 def _with_visible_steps(data: bytes) -> bytes:
     """Return the JPEG with coarse quantization, so that its last bit changes a pixel."""
-    parts = [START_OF_IMAGE]
+    parts: list[bytes | memoryview] = [START_OF_IMAGE]
     for segment in jpeg_segments(data):
         payload = _coarse(segment.payload) if segment.marker == DQT else segment.payload
         parts += [encode_segment(segment.marker, payload), segment.coded]

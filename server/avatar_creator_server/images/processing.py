@@ -65,14 +65,12 @@ _TO_UPRIGHT = {
 
 
 def accept_upload(data: bytes, declared_type: str = "") -> Picture:
-    """Check an uploaded file and return the picture to store.
+    """Check an uploaded file and return the picture to store: `examine_upload`, then `decode_upload`."""
+    return decode_upload(examine_upload(data, declared_type))
 
-    An upright picture keeps its coded pixels byte for byte. A picture with another EXIF orientation is
-    turned and encoded again in its own format, so the result can be larger than the upload. In both cases
-    the result has no EXIF, XMP, IPTC or comments, and nothing after the end of the picture.
 
-    A file with all its pixels is accepted, even if its end or a part that decoders ignore is damaged. The
-    result is then a file without that damage.
+def examine_upload(data: bytes, declared_type: str = "") -> StrippedPicture:
+    """Check everything of an uploaded file but its pixels, and return it without its metadata.
 
     Args:
         data: The file.
@@ -119,15 +117,31 @@ def accept_upload(data: bytes, declared_type: str = "") -> Picture:
             reason="IMAGE_TOO_MANY_PIXELS",
             limit_pixels=str(MAX_IMAGE_PIXELS),
         )
+    return stripped
+
+
+def decode_upload(stripped: StrippedPicture) -> Picture:
+    """Check the pixels of an uploaded file, and return the picture to store.
+
+    An upright picture keeps its coded pixels byte for byte. A picture with another EXIF orientation is
+    turned and encoded again in its own format, so the result can be larger than the upload. In both cases
+    the result has no EXIF, XMP, IPTC or comments, and nothing after the end of the picture.
+
+    A file with all its pixels is accepted, even if its end or a part that decoders ignore is damaged. The
+    result is then a file without that damage.
+
+    Raises:
+        InvalidArgumentError: IMAGE_CORRUPT.
+    """
     try:
         whole = _with_every_pixel(stripped)
         if whole.orientation == UPRIGHT and not whole.must_encode:
-            return _picture(whole.data, content_type, whole.width, whole.height)
+            return _picture(whole.data, whole.content_type, whole.width, whole.height)
         return _encoded_again(whole)
     except InvalidArgumentError:
         raise
     except Exception as error:  # Pillow's decoders raise exceptions of many types for damaged files.
-        log.info("picture_decoding_failed", content_type=content_type, error=repr(error))
+        log.info("picture_decoding_failed", content_type=stripped.content_type, error=repr(error))
         raise corrupt_error("it cannot be decoded") from error
 
 

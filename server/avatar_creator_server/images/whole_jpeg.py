@@ -48,7 +48,8 @@ def is_plainly_whole(picture: StrippedPicture, scans: JpegScans) -> bool:
     width, height = decoder.pixels.size
     last_row = (0, height - 2 * blocks, width, height - blocks)
     additional_row = (0, height - blocks, width, height)
-    decoder.feed(head + picture.data[coded:last_byte])
+    decoder.feed(head)
+    decoder.feed(memoryview(picture.data)[coded:last_byte])
     if not _is_unwritten(decoder.pixels.crop(last_row)):
         return False
     decoder.feed(picture.data[last_byte:])

@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -20,10 +21,17 @@ from PIL import Image
 
 from avatar_creator_server.errors import InvalidArgumentError
 from avatar_creator_server.images import processing as images
-from avatar_creator_server.images.decoding.cost import MIB, Cost, cost_of, draft_scale, require_few_scans
+from avatar_creator_server.images.decoding.cost import (
+    MIB,
+    Cost,
+    Task,
+    cost_of,
+    draft_scale,
+    require_few_scans,
+)
 from avatar_creator_server.images.decoding.framing import BrokenMessageError, pack, unpack
-from avatar_creator_server.images.metadata import content_type_of, strip_metadata
-from avatar_creator_server.images.picture import MAX_IMAGE_BYTES, Picture
+from avatar_creator_server.images.metadata import StrippedPicture, content_type_of, strip_metadata
+from avatar_creator_server.images.picture import Picture
 from avatar_creator_server.logs import configure_logging
 from avatar_creator_server.redaction import Redactor
 from avatar_creator_server.shared.memory import return_free_memory
@@ -34,7 +42,6 @@ MAX_REFERENCE_PIXELS = 16_000_000
 _SLACK_BYTES = 48 * MIB
 """Address space in addition to the limit: stacks, code that is loaded late, and Python's own objects."""
 _PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
-_NO_COST = Cost(0, 0)
 
 
 def main() -> None:
@@ -63,11 +70,12 @@ def _answer(
 ) -> tuple[dict[str, Any], bytes]:
     """Do what the header asks for, and return the answer or the error."""
     try:
-        _write(sink, {"needs": _cost(header, content).memory_bytes})
+        cost, work = _prepare(header, content)
+        _write(sink, {"needs": cost.memory_bytes})
         go_ahead, _ = unpack(source.read)  # sent when the service has reserved that memory
-        return _do(header, content) if go_ahead["go"] else ({}, b"")
+        return work() if go_ahead["go"] else ({}, b"")
     except InvalidArgumentError as error:
-        # `accept_upload` turns every exception of a decoder into IMAGE_CORRUPT.
+        # `decode_upload` turns every exception of a decoder into IMAGE_CORRUPT.
         if isinstance(error.__cause__, MemoryError):
             return {"failed": "memory"}, b""
         return {
@@ -84,16 +92,47 @@ def _answer(
         return {"failed": "decoding", "error": repr(error)[:500]}, b""
 
 
-def _do(header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
+def _prepare(
+    header: dict[str, Any], content: bytes
+) -> tuple[Cost, Callable[[], tuple[dict[str, Any], bytes]]]:
+    """Return what the task costs, and the function that does it. No pixel is decoded yet.
+
+    Raises:
+        InvalidArgumentError: The picture is refused for something else than its pixels, or is damaged.
+        ValueError: The content is not a stored picture, or there is no such task.
+    """
     match header:
         case {"task": "accept", "declared_type": str(declared_type)}:
-            return _picture(images.accept_upload(content, declared_type))
+            uploaded = images.examine_upload(content, declared_type)
+            cost = _cost(uploaded, content, "accept")
+            return cost, lambda: _picture(images.decode_upload(uploaded))
         case {"task": "thumbnail"}:
-            return _picture(images.make_thumbnail(content))
+            cost = _cost(_stored(content), content, "thumbnail")
+            return cost, lambda: _picture(images.make_thumbnail(content))
         case {"task": "reference", "width": int(width), "height": int(height)}:
-            image = reduced(images.decode(content, at_least=(width, height)), width, height)
-            return {"width": image.width, "height": image.height}, image.tobytes()
+            stored = _stored(content)
+            scale = draft_scale(stored.width, stored.height, width, height)
+            cost = _cost(stored, content, "reference", scale)
+            return cost, lambda: _reference(content, width, height)
     raise ValueError(f"unknown task {header}")
+
+
+def _cost(picture: StrippedPicture, content: bytes, task: Task, scale: int = 1) -> Cost:
+    cost = cost_of(picture, len(content), task, scale)
+    require_few_scans(picture, cost)
+    return cost
+
+
+def _stored(content: bytes) -> StrippedPicture:
+    content_type = content_type_of(content)
+    if content_type is None:
+        raise ValueError("not a stored picture")
+    return strip_metadata(content, content_type)
+
+
+def _reference(content: bytes, width: int, height: int) -> tuple[dict[str, Any], bytes]:
+    image = reduced(images.decode(content, at_least=(width, height)), width, height)
+    return {"width": image.width, "height": image.height}, image.tobytes()
 
 
 def reduced(image: Image.Image, width: int, height: int) -> Image.Image:
@@ -114,35 +153,6 @@ def _picture(picture: Picture) -> tuple[dict[str, Any], bytes]:
         "height": picture.height,
         "sha256": picture.sha256,
     }, picture.data
-
-
-def _cost(header: dict[str, Any], content: bytes) -> Cost:
-    """Return what the task costs; nothing for an upload that is refused before its pixels are decoded.
-
-    Raises:
-        InvalidArgumentError: The picture has too many scans, or a stored picture is damaged.
-        ValueError: The content is not a stored picture.
-    """
-    is_upload = header["task"] == "accept"
-    content_type = content_type_of(content)
-    if is_upload and (content_type is None or len(content) > MAX_IMAGE_BYTES):
-        return _NO_COST
-    if content_type is None:
-        raise ValueError("not a stored picture")
-    try:
-        stripped = strip_metadata(content, content_type)
-    except InvalidArgumentError:
-        if is_upload:
-            return _NO_COST
-        raise
-    if is_upload and stripped.width * stripped.height > images.MAX_IMAGE_PIXELS:
-        return _NO_COST
-    scale = 1
-    if header["task"] == "reference":
-        scale = draft_scale(stripped.width, stripped.height, header["width"], header["height"])
-    cost = cost_of(stripped, len(content), header["task"], scale)
-    require_few_scans(stripped, cost)
-    return cost
 
 
 def _write(sink: BinaryIO, header: dict[str, Any], content: bytes = b"") -> None:

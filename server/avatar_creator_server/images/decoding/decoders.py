@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import selectors
 import signal
@@ -13,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -258,6 +259,7 @@ class _Child:
         self._input, self._output = self._process.stdin, self._process.stdout
         for pipe in (self._input, self._output):
             os.set_blocking(pipe.fileno(), False)
+            _widen(pipe.fileno())
         self._selector = selectors.DefaultSelector()
         self._wall_seconds = 0.0
         self._deadline = 0.0
@@ -316,14 +318,15 @@ class _Child:
             pipe.close()
 
     def _read(self, length: int) -> bytes:
-        data = bytearray()
-        while len(data) < length:
+        pieces, missing = [], length
+        while missing:
             self._wait(self._output.fileno(), selectors.EVENT_READ)
-            piece = os.read(self._output.fileno(), min(length - len(data), _PIECE_BYTES))
+            piece = os.read(self._output.fileno(), min(missing, _PIECE_BYTES))
             if not piece:
                 break
-            data += piece
-        return bytes(data)
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
 
     def _wait(self, descriptor: int, event: int) -> None:
         self._selector.register(descriptor, event)
@@ -338,6 +341,13 @@ class _Child:
             return _ChildDiedError(self._process.wait(_END_SECONDS))
         except subprocess.TimeoutExpired:
             return _ChildDiedError(0)
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold a whole piece. Both sides take turns 16 times as often with the kernel's 64 KiB."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # the pipes of this user have all the memory that the kernel allows
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIECE_BYTES)
 
 
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONHOME", "LD_LIBRARY_PATH")

@@ -24,6 +24,7 @@ would keep a core busy for minutes. Encoders write about ten."""
 START_OF_IMAGE, END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"
 DQT, SOS = 0xDB, 0xDA
 _EOI, _COM = 0xD9, 0xFE
+_FILL = 0xFF
 _APP0, _APP1, _APP2, _APP14, _APP15 = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF
 _PROGRESSIVE = 0xC2
 SEQUENTIAL_FRAMES = frozenset({0xC0, 0xC1})
@@ -78,7 +79,7 @@ class JpegSegment:
     """Second byte of the marker; the first is FF."""
     payload: bytes
     """The segment's bytes after its length."""
-    coded: bytes
+    coded: memoryview
     """The coded pixels that follow a scan header; empty for other segments."""
 
 
@@ -88,6 +89,7 @@ def jpeg_segments(data: bytes) -> Iterator[JpegSegment]:
     Raises:
         InvalidArgumentError: The file ends, or a segment has no length, before the end of the image.
     """
+    all_bytes = memoryview(data)
     found = _MARKER.search(data, len(START_OF_IMAGE))
     while found is not None:
         marker = data[found.end() - 1]
@@ -100,7 +102,8 @@ def jpeg_segments(data: bytes) -> Iterator[JpegSegment]:
         payload = take(data, start, length)[2:]
         found = _MARKER.search(data, start + length)
         coded_end = found.start() if found is not None else len(data)
-        yield JpegSegment(marker, payload, data[start + length : coded_end] if marker == SOS else b"")
+        coded_start = start + length if marker == SOS else coded_end
+        yield JpegSegment(marker, payload, all_bytes[coded_start:coded_end])
     raise corrupt_error("the JPEG has no end-of-image marker")
 
 
@@ -165,7 +168,8 @@ class _Frame:
 
 
 def _without_metadata(segments: Sequence[JpegSegment], frame: _Frame, has_end: bool) -> StrippedPicture:
-    kept = bytearray(START_OF_IMAGE)
+    kept: list[bytes | memoryview] = [START_OF_IMAGE]
+    kept_bytes = len(START_OF_IMAGE)
     starts, ends = [], []
     keeps_profile = _has_whole_profile(segments)
     for segment in segments:
@@ -174,16 +178,17 @@ def _without_metadata(segments: Sequence[JpegSegment], frame: _Frame, has_end: b
             payload = _color_information(segment, keeps_profile)
             if not payload:
                 continue
-        kept += encode_segment(segment.marker, payload)
+        head = encode_segment(segment.marker, payload)
+        kept += (head, segment.coded)
+        kept_bytes += len(head)
         if segment.marker == SOS:
-            starts.append(len(kept))
-            # T.81 allows fill bytes before a marker.
-            ends.append(len(kept) + len(segment.coded.rstrip(b"\xff")))
-            kept += segment.coded
+            starts.append(kept_bytes)
+            ends.append(kept_bytes + _length_without_fill(segment.coded))
+            kept_bytes += len(segment.coded)
     if not ends:
         raise corrupt_error("the JPEG has no scan")
     return StrippedPicture(
-        bytes(kept + END_OF_IMAGE),
+        b"".join((*kept, END_OF_IMAGE)),
         "image/jpeg",
         frame.width,
         frame.height,
@@ -191,6 +196,12 @@ def _without_metadata(segments: Sequence[JpegSegment], frame: _Frame, has_end: b
         lossless=False,
         scans=JpegScans(tuple(starts), tuple(ends), has_end) if frame.marker in _HUFFMAN_FRAMES else None,
     )
+
+
+def _length_without_fill(coded: memoryview) -> int:
+    """Return the number of bytes up to the last one that is no fill byte (T.81, B.1.1.2)."""
+    ends_with_fill = len(coded) > 0 and coded[-1] == _FILL
+    return len(bytes(coded).rstrip(bytes((_FILL,)))) if ends_with_fill else len(coded)
 
 
 def _orientation(segments: Sequence[JpegSegment]) -> int:
