@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from grpc.aio import BaseError, ServicerContext
@@ -23,10 +23,19 @@ async def send(context: Context, response: bytes) -> None:
     that yields them.
 
     Raises:
+        CancelledError: The reader is gone.
+    """
+    await sent(context.write(response))
+
+
+async def sent(sending: Awaitable[None]) -> None:
+    """Wait for what writes responses on a context.
+
+    Raises:
         CancelledError: The reader is gone. gRPC would log a traceback for each.
     """
     try:
-        await context.write(response)
+        await sending
     except BaseError as error:
         raise asyncio.CancelledError("the reader is gone") from error
 

@@ -53,13 +53,15 @@ class _Slot:
     There may be thousands of them, so they have few objects.
     """
 
-    __slots__ = ("_end", "_known", "_latest", "_offered", "_taker", "since")
+    __slots__ = ("_end", "_known", "_latest", "_loop", "_offered", "_taker", "since")
 
     def __init__(self, known_revisions: Mapping[str, int]) -> None:
         self._known = known_revisions
         self._offered: dict[str, int] = {}
         self._latest: dict[str, GenerationUpdate] = {}
         self._end: AvatarCreatorError | None = None
+        # Kept, because `get_running_loop` asks the system for the id of the process each time.
+        self._loop = asyncio.get_running_loop()
         self._taker: asyncio.Future[None] | None = None
         """Done when there is something to take; None while no reader waits."""
         self.since: datetime | None = None
@@ -110,7 +112,7 @@ class _Slot:
         while not self._latest:
             if self._end is not None:
                 raise self._end
-            self._taker = asyncio.get_running_loop().create_future()
+            self._taker = self._loop.create_future()
             try:
                 await self._taker
             finally:

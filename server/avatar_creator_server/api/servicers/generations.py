@@ -15,7 +15,7 @@ from avatar_creator_server.api.access import (
     token_seconds_left,
 )
 from avatar_creator_server.api.answers import fit
-from avatar_creator_server.api.context import Context, send
+from avatar_creator_server.api.context import Context, sent
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.validation import validate
 from avatar_creator_server.contract import mapping
@@ -114,8 +114,10 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
         validate(request)
         caller, known = privileged_caller(request), {request.generation_id: request.known_revision}
         del request  # an open watch does not keep it
-        await self._watches.watch(
-            caller, known, lambda update: send(context, update.response), seconds=token_seconds_left()
+        await sent(
+            self._watches.watch(
+                caller, known, lambda update: context.write(update.response), seconds=token_seconds_left()
+            )
         )
 
     async def WatchGenerations(  # type: ignore[override]  # see `send`
@@ -125,7 +127,7 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
         seconds, since = token_seconds_left(), mapping.instant_of(request, "changed_since")
 
         def send_update(update: GenerationUpdate) -> Awaitable[None]:
-            return send(context, update.response_of_several)
+            return context.write(update.response_of_several)
 
         match request.WhichOneof("selector"):
             case "all":
@@ -145,7 +147,7 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
                 known = {target.generation_id: target.known_revision for target in request.targets.targets}
                 watching = self._watches.watch(caller, known, send_update, seconds=seconds)
         del request  # an open watch does not keep it
-        await watching
+        await sent(watching)
 
     async def CancelGeneration(
         self, request: pb.CancelGenerationRequest, context: Context
