@@ -15,7 +15,7 @@ from taskiq import AckableMessage, AsyncBroker, BrokerMessage, TaskiqMessage
 from taskiq.serializers import JSONSerializer
 from taskiq_redis import RedisStreamBroker
 
-from avatar_creator_server.shared.redis_options import keepalive
+from avatar_creator_server.shared.redis_options import connection_options
 from avatar_creator_server.shared.worker_notifier import STREAM_LENGTH, WAKE_UP_SECONDS
 
 if TYPE_CHECKING:
@@ -69,9 +69,8 @@ class RedisBroker(RedisStreamBroker):
             consumer_id="0",
             maxlen=STREAM_LENGTH,
             xread_block=round(_BLOCK_SECONDS * 1000),
-            socket_timeout=None,
             socket_connect_timeout=WAKE_UP_SECONDS,
-            **keepalive(url),
+            **connection_options(url),
         )
         self.with_serializer(JSONSerializer())
         self._redis = Redis(connection_pool=self.connection_pool)

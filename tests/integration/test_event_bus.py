@@ -1,4 +1,4 @@
-"""Messages that this service does not publish: the bus refuses them, or leaves time for other work."""
+"""Messages that this service does not publish, which the bus refuses or bounds, and publishers that stop."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ from avatar_creator_server.shared.event_bus import (
     decode_ids,
     encode_ids,
 )
+from avatar_creator_server.shared.worker_notifier import RedisNotifier
 
 EXPENSIVE_SECONDS = 0.015
 MESSAGES = 40
+STEPS = 40
+"""Steps of the event loop that are more than a publication takes, apart from those that wait for Redis."""
 MAX_SHARE = 0.6
 """Half of the loop, and some for a busy machine."""
 
@@ -107,3 +110,29 @@ async def test_the_deletion_of_a_batch_fits_a_message() -> None:
 def test_the_service_publishes_no_message_that_it_refuses() -> None:
     with pytest.raises(ValueError, match="at most"):
         encode_ids(*(new_id() for _ in range(2 + BATCH_ROWS)))
+
+
+@pytest.mark.parametrize("publish_to", ["bus", "workers"])
+async def test_a_cancelled_publisher_stops_at_whatever_step_it_is(redis_url: str, publish_to: str) -> None:
+    bus, notifier = RedisBus(redis_url), RedisNotifier(redis_url)
+
+    async def publish() -> None:
+        await (bus.publish(PROJECT_DELETED, b"x") if publish_to == "bus" else notifier.notify_job())
+
+    async def publish_and_go_on() -> None:
+        await publish()
+        await asyncio.Event().wait()
+
+    try:
+        for steps in range(STEPS):
+            await publish()  # on a connection that may be new
+            publisher = asyncio.create_task(publish_and_go_on())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            publisher.cancel()
+            ended, _ = await asyncio.wait({publisher}, timeout=5)
+            publisher.cancel()
+            assert ended, f"a cancellation after {steps} steps was lost"
+    finally:
+        await bus.close()
+        await notifier.close()

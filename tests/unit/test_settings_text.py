@@ -11,7 +11,7 @@ from psycopg2.extensions import parse_dsn
 from redis.asyncio import ConnectionPool
 
 from avatar_creator_server.settings import Settings, SettingsError
-from avatar_creator_server.shared.redis_options import keepalive
+from avatar_creator_server.shared.redis_options import connection_options
 
 FIELDS = sorted(set(Settings.model_fields) - {"data_path", "upload_path"})
 
@@ -52,7 +52,7 @@ def test_an_accepted_url_of_redis_is_one_that_redis_py_can_connect_to(
     settings = load(redis_url=f"{scheme}{middle}{end}")
 
     if isinstance(settings, Settings) and settings.redis:
-        pool = ConnectionPool.from_url(settings.redis, socket_timeout=None, **keepalive(settings.redis))
+        pool = ConnectionPool.from_url(settings.redis, **connection_options(settings.redis))
         pool.connection_class(**pool.connection_kwargs)
 
 

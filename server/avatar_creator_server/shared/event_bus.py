@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from avatar_creator_server import metrics
-from avatar_creator_server.shared.redis_options import keepalive
+from avatar_creator_server.shared.redis_options import connection_options
 
 log = structlog.get_logger()
 
@@ -138,9 +138,9 @@ class RedisBus(_Subscribers):
     def __init__(self, url: str) -> None:
         super().__init__()
         self._publisher: Redis = Redis.from_url(
-            url, socket_timeout=_PUBLISH_TIMEOUT_SECONDS, socket_connect_timeout=_PUBLISH_TIMEOUT_SECONDS
+            url, socket_connect_timeout=_PUBLISH_TIMEOUT_SECONDS, **connection_options(url)
         )
-        self._subscriber: Redis = Redis.from_url(url, socket_timeout=None, **keepalive(url))
+        self._subscriber: Redis = Redis.from_url(url, **connection_options(url))
         self._reader: asyncio.Task[None] | None = None
 
     async def publish(self, topic: str, payload: bytes) -> None:

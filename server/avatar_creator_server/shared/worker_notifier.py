@@ -15,7 +15,7 @@ import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from avatar_creator_server.metrics import WAKE_UPS_NOT_SENT
-from avatar_creator_server.shared.redis_options import keepalive
+from avatar_creator_server.shared.redis_options import connection_options
 
 log = structlog.get_logger()
 
@@ -91,7 +91,7 @@ class RedisNotifier(WorkerNotifier):
     def __init__(self, url: str) -> None:
         """Create the notifier without a connection."""
         pool: Any = BlockingConnectionPool.from_url(
-            url, socket_timeout=None, socket_connect_timeout=WAKE_UP_SECONDS, **keepalive(url)
+            url, socket_connect_timeout=WAKE_UP_SECONDS, **connection_options(url)
         )
         self._redis = Redis(connection_pool=pool)
 
