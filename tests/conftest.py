@@ -20,7 +20,8 @@ from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import OwnPostgres, Postgres
 from tests.support.redis import OwnRedis, Redis
 from tests.support.replicate_api import ReplicateFake
-from tests.support.service import Deployment, run_command
+from tests.support.service import Deployment, environment_of, run_command
+from tests.support.warm_start import enable
 
 if TYPE_CHECKING:
     from avatar_creator import AvatarCreator
@@ -43,6 +44,12 @@ def default_signals() -> None:
 def direct_loopback() -> None:
     """Reach the services of the tests directly, even if the developer has a proxy."""
     keep_loopback_direct(os.environ)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_start() -> None:
+    """Start the processes of the service from one that has imported it."""
+    enable(environment_of({}))
 
 
 @pytest.fixture(scope="session", autouse=True)

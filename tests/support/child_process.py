@@ -11,11 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from tests.support.warm_start import Process
+
 _GRACE_SECONDS = 20.0
 
 
-class ChildProcess(subprocess.Popen[str]):
-    """A `Popen` that ends with its `with` block.
+class ChildProcess(Process):
+    """A process that ends with its `with` block.
 
     The end of the block waits 20 s, or not at all if the block failed. Then it kills the process, if that
     still runs, and all that it started. `Popen` alone waits without a limit.

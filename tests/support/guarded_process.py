@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.support.warm_start import Process, is_program
+
 _GUARDIAN = Path(__file__).with_name("guardian.py")
 _LINE_SECONDS = 30.0
 _KILL_SECONDS = 10.0
@@ -55,7 +57,11 @@ class GuardedProcess:
         self.log = log
         self._command = command
         # -I and -S: it needs nothing installed, and this folder has modules named like installed ones.
-        self._guarded = [sys.executable, "-I", "-S", str(_GUARDIAN), *options, "--", *command]
+        guardian = [sys.executable, "-I", "-S", str(_GUARDIAN)]
+        if user is None and is_program(command, environment):
+            guardian = [sys.executable, "-m", "tests.support.guardian"]
+            options += ["--fork"]
+        self._guarded = [*guardian, *options, "--", *command]
         self._directory = directory
         self._environment = environment
         self._start()
@@ -67,7 +73,7 @@ class GuardedProcess:
         self._start()
 
     def _start(self) -> None:
-        self._guardian = subprocess.Popen(
+        self._guardian = Process(
             self._guarded,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

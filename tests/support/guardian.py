@@ -15,8 +15,10 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 _GRACE_SECONDS = 5.0
+_END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 def main() -> None:
@@ -26,20 +28,25 @@ def main() -> None:
     parser.add_argument("--user", help="run the command as this user (we are root)")
     parser.add_argument("--end-signal", type=int, required=True, help="sent when the parent is gone")
     parser.add_argument("--scratch", help="folder to delete when the parent is gone and the command ended")
+    parser.add_argument("--fork", action="store_true", help="the command is `python -m`, and we can run it")
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
 
     # A user who ends processes by name ends us as well as the parent, and we still have to end the command.
     # A handler rather than SIG_IGN, which the command would inherit from us as we may from the parent.
-    for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    for ignored in _END_SIGNALS:
         signal.signal(ignored, lambda *_: None)
 
     try:
-        child = _start(arguments.command, arguments.log, arguments.user)
+        if arguments.fork:
+            pid, wait = _fork(arguments.command, arguments.log)
+        else:
+            child = _start(arguments.command, arguments.log, arguments.user)
+            pid, wait = child.pid, child.wait
     except OSError as error:
         _print(f"error {error}")
         sys.exit(1)
-    _print(f"pid {child.pid}")
+    _print(f"pid {pid}")
 
     parent_gone = threading.Event()
     ended = threading.Event()
@@ -47,15 +54,15 @@ def main() -> None:
     def end_when_alone() -> None:
         sys.stdin.buffer.read()
         parent_gone.set()
-        _signal_group(child.pid, arguments.end_signal)
-        _signal_group(child.pid, signal.SIGCONT)  # a frozen process takes no signal but SIGKILL
+        _signal_group(pid, arguments.end_signal)
+        _signal_group(pid, signal.SIGCONT)  # a frozen process takes no signal but SIGKILL
         if not ended.wait(_GRACE_SECONDS):
-            _signal_group(child.pid, signal.SIGKILL)
+            _signal_group(pid, signal.SIGKILL)
 
     threading.Thread(target=end_when_alone, daemon=True).start()
-    code = child.wait()
+    code = wait()
     ended.set()
-    _signal_group(child.pid, signal.SIGKILL)  # what the command itself started and left behind
+    _signal_group(pid, signal.SIGKILL)  # what the command itself started and left behind
     if parent_gone.is_set() and arguments.scratch:
         shutil.rmtree(arguments.scratch, ignore_errors=True)
     _print(f"exit {code}")
@@ -86,6 +93,31 @@ def _start(command: list[str], log: str, user: str | None) -> subprocess.Popen[b
             group=pwd.getpwnam(user).pw_gid,
             extra_groups=[],
         )
+
+
+def _fork(command: list[str], log: str) -> tuple[int, Callable[[], int]]:
+    """Run the module of `python -m` in a fork of this process, which has imported the service.
+
+    Returns:
+        The id of the new process, and the function that waits for it and returns its exit code.
+    """
+    from tests.support.warm_start import begin_session, run_as_program
+
+    has_begun, begins = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        for each in _END_SIGNALS:
+            signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
+        output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        begin_session(os.open(os.devnull, os.O_RDONLY), output, os.dup(output))
+        os.close(has_begun)
+        os.close(begins)
+        run_as_program(*command[2:])
+        sys.exit()
+    os.close(begins)
+    os.read(has_begun, 1)  # its session has begun
+    os.close(has_begun)
+    return pid, lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def _print(line: str) -> None:

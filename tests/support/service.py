@@ -60,7 +60,7 @@ def run_command(
         [*_program(), *arguments],
         timeout=_COMMAND_SECONDS,
         directory=directory,
-        environment=_environment(settings),
+        environment=environment_of(settings),
     )
 
 
@@ -91,7 +91,7 @@ def run_in_turn(
     finished = run(
         [sys.executable, "-c", _IN_TURN],
         timeout=_COMMAND_SECONDS,
-        environment=_environment({}),
+        environment=environment_of({}),
         input=json.dumps(
             [(list(arguments), dict(settings), str(directory)) for arguments, settings, directory in commands]
         ),
@@ -106,7 +106,7 @@ def run_in_turn(
 
 def run_module(module: str, *, timeout: float, input: str) -> subprocess.CompletedProcess[str]:
     """Run a module of the tests to its end, with the environment of the service's processes."""
-    return run([sys.executable, "-m", module], timeout=timeout, environment=_environment({}), input=input)
+    return run([sys.executable, "-m", module], timeout=timeout, environment=environment_of({}), input=input)
 
 
 class ServiceProcess(GuardedProcess):
@@ -143,7 +143,7 @@ class ServiceProcess(GuardedProcess):
             [*(_program(module) if not fault else _program_with(fault)), command],
             log=directory / f"{name}.log",
             directory=directory,
-            environment=_environment(settings),
+            environment=environment_of(settings),
         )
 
     def wait_until_ready(self) -> None:
@@ -370,7 +370,8 @@ def _program_with(fault: str) -> list[str]:
     return [sys.executable, "-m", "tests.support.fault_point", fault]
 
 
-def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+def environment_of(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a process of the service with these settings."""
     return {
         **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
         # The code of this checkout, even if the environment's editable install points to another one.
