@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, dataclass, field, replace
 
 import pytest
 
-from avatar_creator_server.database.records import maker
+from avatar_creator_server.database.records import changed, maker
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +70,12 @@ def test_a_field_without_a_value_has_its_default() -> None:
 def test_a_field_without_a_value_and_a_default_is_refused() -> None:
     with pytest.raises(TypeError, match="id"):
         maker(_Picture)(width=256)
+
+
+def test_a_changed_record_is_the_one_that_dataclasses_would_make() -> None:
+    photograph = _Photograph("a", 256, "a box")
+
+    assert changed(photograph, width=512) == replace(photograph, width=512)
+    assert photograph.width == 256
+    with pytest.raises(TypeError):
+        changed(photograph, height=1)
