@@ -28,7 +28,7 @@ from avatar_creator_server.shared.worker_notifier import RedisNotifier
 EXPENSIVE_SECONDS = 0.015
 MESSAGES = 40
 STEPS = 40
-"""Steps of the event loop that are more than a publication takes, apart from those that wait for Redis."""
+"""More steps of the event loop than a publication takes, except for those that wait for Redis."""
 MAX_SHARE = 0.6
 """Half of the loop, and some for a busy machine."""
 
@@ -113,7 +113,7 @@ def test_the_service_publishes_no_message_that_it_refuses() -> None:
 
 
 @pytest.mark.parametrize("publish_to", ["bus", "workers"])
-async def test_a_cancelled_publisher_stops_at_whatever_step_it_is(redis_url: str, publish_to: str) -> None:
+async def test_a_cancelled_publisher_stops_at_any_step(redis_url: str, publish_to: str) -> None:
     bus, notifier = RedisBus(redis_url), RedisNotifier(redis_url)
 
     async def publish() -> None:

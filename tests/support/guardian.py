@@ -3,6 +3,8 @@
 `guarded_process.py` starts this program. It uses the standard library only, so that it starts in 40 ms. Its
 standard input is a pipe that the parent holds open and never writes to: the kernel closes it however the
 parent ends. It prints `pid N`, and `exit N` when the command has ended (negative: the signal that ended it).
+
+With `--fork`, it is itself a fork of the fork server (`warm_start.py`), and forks once more for the command.
 """
 
 from __future__ import annotations
@@ -37,15 +39,7 @@ def main() -> None:
     for ignored in _END_SIGNALS:
         signal.signal(ignored, lambda *_: None)
 
-    try:
-        if arguments.fork:
-            pid, wait = _fork(arguments.command, arguments.log)
-        else:
-            child = _start(arguments.command, arguments.log, arguments.user)
-            pid, wait = child.pid, child.wait
-    except OSError as error:
-        _print(f"error {error}")
-        sys.exit(1)
+    pid, wait = _fork(arguments.command, arguments.log) if arguments.fork else _start(arguments)
     _print(f"pid {pid}")
 
     parent_gone = threading.Event()
@@ -70,7 +64,17 @@ def main() -> None:
     os._exit(0)
 
 
-def _start(command: list[str], log: str, user: str | None) -> subprocess.Popen[bytes]:
+def _start(arguments: argparse.Namespace) -> tuple[int, Callable[[], int]]:
+    """Start the command; return its id, and the function that waits for it and returns its exit code."""
+    try:
+        child = _popen(arguments.command, arguments.log, arguments.user)
+    except OSError as error:
+        _print(f"error {error}")
+        sys.exit(1)
+    return child.pid, child.wait
+
+
+def _popen(command: list[str], log: str, user: str | None) -> subprocess.Popen[bytes]:
     # Its own session: Ctrl-C on the test run must not reach it, and we can kill its whole group.
     with open(log, "ab") as output:  # noqa: PTH123 - importing pathlib would double the time to start
         if user is None:
@@ -96,11 +100,7 @@ def _start(command: list[str], log: str, user: str | None) -> subprocess.Popen[b
 
 
 def _fork(command: list[str], log: str) -> tuple[int, Callable[[], int]]:
-    """Run the module of `python -m` in a fork of this process, which has imported the service.
-
-    Returns:
-        The id of the new process, and the function that waits for it and returns its exit code.
-    """
+    """Run the module of `python -m` in a fork of this process; return what `_start` returns."""
     from tests.support.warm_start import begin_session, run_as_program
 
     has_begun, begins = os.pipe()

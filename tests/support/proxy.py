@@ -25,6 +25,7 @@ class Proxy:
         self._forwarding.set()
         self._cut_after: bytes | None = None
         self._cutting = threading.Lock()
+        """Guards `_cut_after`. Not `_lock`: under it, `reset_connections` waits for threads that inspect."""
         self._lock = threading.Lock()
         self.cuts = 0
         """Number of connections that `cut_commit_after` has cut."""
@@ -120,16 +121,16 @@ class Proxy:
             connection.close()
 
     def _inspect(self, connection: _Connection, data: bytes) -> None:
+        connection.prepared.update(_PREPARED.findall(data))
         with self._cutting:
             if self._cut_after is None:
                 return
             if b"BEGIN" in data:
                 connection.marked = False
-            connection.executions |= {
-                b"EXECUTE " + name for name, text in _PREPARED.findall(data) if self._cut_after in text
-            }
+            wanted = [self._cut_after]
+            wanted += [b"EXECUTE " + name for name, text in connection.prepared.items() if wanted[0] in text]
             statements = _PREPARED.sub(b"", data)
-            if any(each in statements for each in (self._cut_after, *connection.executions)):
+            if any(each in statements for each in wanted):
                 connection.marked = True
             if connection.marked and b"COMMIT" in data:
                 self._cut_after = None
@@ -145,8 +146,8 @@ class _Connection:
         self.forgotten = False
         self.marked = False
         """Its transaction has the statement that `cut_commit_after` waits for."""
-        self.executions: set[bytes] = set()
-        """The commands that execute this statement, which is prepared."""
+        self.prepared: dict[bytes, bytes] = {}
+        """The statements that it has prepared, by name."""
         self.cutting = False
         self.client_read = threading.Event()
         """Set when nothing more is read from the client."""

@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, dataclass, field, replace
 
 import pytest
 
-from avatar_creator_server.database.records import changed, maker
+from avatar_creator_server.database.records import maker, with_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,10 @@ def test_a_field_without_a_value_and_a_default_is_refused() -> None:
         maker(_Picture)(width=256)
 
 
-def test_a_changed_record_is_the_one_that_dataclasses_would_make() -> None:
+def test_a_copy_with_other_values_is_the_one_that_dataclasses_would_make() -> None:
     photograph = _Photograph("a", 256, "a box")
 
-    assert changed(photograph, width=512) == replace(photograph, width=512)
+    assert with_values(photograph, width=512) == replace(photograph, width=512)
     assert photograph.width == 256
     with pytest.raises(TypeError):
-        changed(photograph, height=1)
+        with_values(photograph, height=1)

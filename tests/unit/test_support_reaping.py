@@ -64,6 +64,36 @@ def test_killing_the_test_run_ends_a_frozen_process_and_its_children(tmp_path: P
     wait_until(lambda: not any(_lives(member) for member in family), 10, "a process survived")
 
 
+_START_FORKED = """
+import sys
+from pathlib import Path
+from tests.support.guarded_process import GuardedProcess
+from tests.support.service import environment_of
+from tests.support.warm_start import enable
+
+enable(environment_of({}))
+command = [sys.executable, "-m", "avatar_creator_server.cli", "serve"]
+environment = environment_of({"LISTEN_ADDRESS": "127.0.0.1:0", "WEB_ADDRESS": ""})
+for name in ("a", "b", "c", "d"):
+    folder = Path(name).absolute()
+    folder.mkdir()
+    process = GuardedProcess(
+        command, log=Path(f"{name}.log"), directory=folder, environment=environment, scratch=folder
+    )
+    print(process.pid, end=" ", flush=True)
+print(flush=True)
+input()
+"""
+
+
+def test_killing_the_test_run_ends_forks_of_the_fork_server_and_deletes_their_data(tmp_path: Path) -> None:
+    with _test_run(_START_FORKED, tmp_path) as forks:
+        assert len(forks) == 4
+
+    wait_until(lambda: not any(_lives(fork) for fork in forks), 20, "a fork survived")
+    wait_until(lambda: not any((tmp_path / name).exists() for name in "abcd"), 20, "its data survived")
+
+
 def test_a_guardian_that_is_asked_to_end_keeps_guarding(tmp_path: Path) -> None:
     process = _sleeper(tmp_path)
     guardian = psutil.Process(process.pid).parent()

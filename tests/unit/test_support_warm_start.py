@@ -1,4 +1,4 @@
-"""Processes of the service that the tests start without another import: they are as any other."""
+"""Forks of a process that has imported the service do the same as processes that import it themselves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.child_process import ChildProcess, run
 from tests.support.guarded_process import GuardedProcess
-from tests.support.service import environment_of
+from tests.support.service import Deployment, environment_of
 
 COMMAND_LINE = [sys.executable, "-m", "avatar_creator_server.cli"]
 SECONDS = 30.0
@@ -75,3 +75,23 @@ def test_a_guarded_process_ends_with_its_guardian_s_input(tmp_path: Path) -> Non
 
     assert process.exit_code() == -signal.SIGKILL
     assert not started.is_running()
+
+
+def test_a_folder_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file or directory"):
+        ChildProcess(
+            [*COMMAND_LINE, "--version"], directory=tmp_path / "missing", environment=environment_of({})
+        )
+
+
+@pytest.mark.parametrize("settings", [{}, {"PYTHONNOUSERSITE": "1"}], ids=["forked", "importing"])
+def test_a_service_works_with_and_without_the_fork_server(
+    distributed: Deployment, user: str, settings: dict[str, str]
+) -> None:
+    distributed.settings |= settings
+    distributed.start()
+
+    with distributed.client(user) as client:
+        project = client.projects.create("Forks")
+        generation = client.generations.create(project, "a portrait", width=256, height=256)
+        assert client.generations.wait(generation).project_id == project.id

@@ -25,18 +25,19 @@ async def send(context: Context, response: bytes) -> None:
     Raises:
         CancelledError: The reader is gone.
     """
-    await sent(context.write(response))
+    await end_with_reader(context.write(response))
 
 
-async def sent(sending: Awaitable[None]) -> None:
-    """Wait for what writes responses on a context.
+async def end_with_reader(sending: Awaitable[None]) -> None:
+    """Wait for an operation that writes responses.
 
     Raises:
-        CancelledError: The reader is gone. gRPC would log a traceback for each.
+        CancelledError: The reader is gone.
     """
     try:
         await sending
     except BaseError as error:
+        # gRPC would log a traceback for each.
         raise asyncio.CancelledError("the reader is gone") from error
 
 

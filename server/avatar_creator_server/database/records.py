@@ -68,13 +68,15 @@ def field_values(record: DataclassInstance) -> dict[str, Any]:
     return {name: getattr(record, name) for name in field_names(type(record))}
 
 
-def changed(record: T, **values: Any) -> T:
-    """Return a record with other values of some fields, as `dataclasses.replace` does.
+def with_values(record: T, **values: Any) -> T:
+    """Return a copy of a record with other values of some fields, in half the time of `dataclasses.replace`.
 
-    It takes half of the time, for records that are changed by the hundred.
+    Args:
+        record: A record as `maker` makes it.
+        values: The new values by field.
     """
-    changed_record: T = maker(type(record))(**(field_values(record) | values))
-    return changed_record
+    copy: T = maker(type(record))(**(field_values(record) | values))
+    return copy
 
 
 def read_row(kind: type[T], row: Any, **given: Any) -> T:

@@ -29,7 +29,7 @@ from avatar_creator_server.database.connection import Database
 from avatar_creator_server.database.models import AvatarGeneration, UserQueue
 from avatar_creator_server.database.models.generation import is_delayed, is_queued, is_running
 from avatar_creator_server.database.models.states import PRIORITIES, GenerationState
-from avatar_creator_server.database.records import changed
+from avatar_creator_server.database.records import with_values
 from avatar_creator_server.errors import AvatarCreatorError
 from avatar_creator_server.generations.claim_order import ClaimOrder, Lengths
 from avatar_creator_server.generations.claims import (
@@ -252,7 +252,7 @@ class _Queue:
             delay = max((generation.next_attempt_time - self.now).total_seconds(), 0.0)
             route = self.routes.route(has_reference=bool(generation.reference_avatar_ids))
             expected = self.expected_seconds(position, route.name if route else "", workers, delay)
-        return changed(
+        return with_values(
             generation,
             warnings=workers.warnings_of(generation),
             queue_position=position,

@@ -15,7 +15,7 @@ from avatar_creator_server.api.access import (
     token_seconds_left,
 )
 from avatar_creator_server.api.answers import fit
-from avatar_creator_server.api.context import Context, sent
+from avatar_creator_server.api.context import Context, end_with_reader
 from avatar_creator_server.api.request_keys import request_key
 from avatar_creator_server.api.validation import validate
 from avatar_creator_server.contract import mapping
@@ -114,7 +114,7 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
         validate(request)
         caller, known = privileged_caller(request), {request.generation_id: request.known_revision}
         del request  # an open watch does not keep it
-        await sent(
+        await end_with_reader(
             self._watches.watch(
                 caller, known, lambda update: context.write(update.response), seconds=token_seconds_left()
             )
@@ -147,7 +147,7 @@ class GenerationService(pb_grpc.GenerationServiceServicer):
                 known = {target.generation_id: target.known_revision for target in request.targets.targets}
                 watching = self._watches.watch(caller, known, send_update, seconds=seconds)
         del request  # an open watch does not keep it
-        await sent(watching)
+        await end_with_reader(watching)
 
     async def CancelGeneration(
         self, request: pb.CancelGenerationRequest, context: Context

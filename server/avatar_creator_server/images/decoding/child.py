@@ -97,6 +97,8 @@ def _prepare(
 ) -> tuple[Cost, Callable[[], tuple[dict[str, Any], bytes]]]:
     """Return what the task costs, and the function that does it. No pixel is decoded yet.
 
+    The file of an upload, and its copy without metadata, stay in memory while the child waits.
+
     Raises:
         InvalidArgumentError: The picture is refused for something else than its pixels, or is damaged.
         ValueError: The content is not a stored picture, or there is no such task.

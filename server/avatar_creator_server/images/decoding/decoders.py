@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -39,6 +40,7 @@ _WALL_FACTOR = 4
 _PICTURES_PER_CHILD = 1000
 _END_SECONDS = 2.0
 _PIECE_BYTES = 1024 * 1024
+_PIPE_BYTES = 512 * 1024
 
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE})
 
@@ -87,7 +89,7 @@ class Decoders:
         self._closed = False
 
     async def accept(self, user_id: str, data: bytes, declared_type: str) -> Picture:
-        """Check an uploaded file and return the picture to store; see `accept_upload`.
+        """Check an uploaded file and return the picture to store; see `examine_upload` and `decode_upload`.
 
         Raises:
             InvalidArgumentError: The file is not an acceptable picture, or it costs too much
@@ -318,15 +320,14 @@ class _Child:
             pipe.close()
 
     def _read(self, length: int) -> bytes:
-        pieces, missing = [], length
+        data, missing = BytesIO(), length
         while missing:
             self._wait(self._output.fileno(), selectors.EVENT_READ)
             piece = os.read(self._output.fileno(), min(missing, _PIECE_BYTES))
             if not piece:
                 break
-            pieces.append(piece)
-            missing -= len(piece)
-        return b"".join(pieces)
+            missing -= data.write(piece)
+        return data.getvalue()
 
     def _wait(self, descriptor: int, event: int) -> None:
         self._selector.register(descriptor, event)
@@ -344,10 +345,10 @@ class _Child:
 
 
 def _widen(pipe: int) -> None:
-    """Let a pipe hold a whole piece. Both sides take turns 16 times as often with the kernel's 64 KiB."""
+    """Let a pipe hold more than the kernel's 64 KiB, so that both sides take turns less often."""
     if sys.platform == "linux":
-        with suppress(OSError):  # the pipes of this user have all the memory that the kernel allows
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIECE_BYTES)
+        with suppress(OSError):  # this user's pipes have reached their limit, 64 MiB by default
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONHOME", "LD_LIBRARY_PATH")
