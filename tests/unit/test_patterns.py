@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from types import ModuleType
 
 import httpx
@@ -43,6 +44,7 @@ def _modules() -> Iterator[ModuleType]:
                 yield importlib.import_module(found.name)
 
 
+@cache
 def _patterns() -> dict[str, re.Pattern[str] | re.Pattern[bytes]]:
     return {
         f"{module.__name__}.{name}": value
