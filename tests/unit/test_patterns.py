@@ -30,7 +30,7 @@ _BOUNDED_BEFORE_THE_SEARCH = {
     "avatar_creator_tasks.providers.hosted.answers",
 }
 _NEEDS_TORCH = "avatar_creator_tasks.providers.diffusers"
-_LENGTH = 6_000
+_LENGTH = 3_000
 _TIMES_LONGER = 8
 _MAX_GROWTH = 4 * _TIMES_LONGER
 """Linear patterns grow by 8 on a quiet machine, and quadratic patterns by 64."""
