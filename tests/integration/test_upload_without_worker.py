@@ -31,7 +31,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[Deployment]:
 
 @pytest.fixture
 def without_worker(service: Deployment) -> Iterator[Deployment]:
-    """That server. A worker that the test starts ends with the test."""
+    """The running server. A worker that the test starts ends with the test."""
     yield service
     for worker in service.workers:
         worker.close()

@@ -12,7 +12,7 @@ from tests.support.redis import Redis
 from tests.support.service import Deployment
 
 _REDIS_DATABASE = 2
-"""Neither that of a single test nor that of `shared_deployment`."""
+"""Not that of a single test, and not that of `shared_deployment`."""
 
 
 @contextmanager
