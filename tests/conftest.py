@@ -15,7 +15,7 @@ from avatar_creator_server.cli import keep_loopback_direct
 from tests.support.decoders import DECODERS
 from tests.support.hang_guard import pytest_configure, pytest_runtest_teardown, pytest_unconfigure
 from tests.support.huggingface_router import RouterFake
-from tests.support.inherited_signals import give_children_default_signals
+from tests.support.inherited_signals import default_signals
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import OwnPostgres, Postgres
 from tests.support.redis import OwnRedis, Redis
@@ -26,18 +26,11 @@ from tests.support.warm_start import enable
 if TYPE_CHECKING:
     from avatar_creator import AvatarCreator
 
-__all__ = ["pytest_configure", "pytest_runtest_teardown", "pytest_unconfigure"]
+__all__ = ["default_signals", "pytest_configure", "pytest_runtest_teardown", "pytest_unconfigure"]
 
 _SHARED_REDIS_DATABASE = 0
 _TEST_REDIS_DATABASE = 1
 _SLOW_SECONDS = 600
-
-
-@pytest.fixture(scope="session", autouse=True)
-def default_signals() -> None:
-    """Let the processes that tests start react to signals, even under nohup."""
-    # Not when this file is imported: processes of pytest-xdist must inherit what nohup has set.
-    give_children_default_signals()
 
 
 @pytest.fixture(scope="session", autouse=True)

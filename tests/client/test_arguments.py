@@ -132,12 +132,12 @@ def names_of(method: Any) -> list[str]:
     return names
 
 
-CASES = [
-    (f"{namespace}.{name}", argument)
+ARGUMENTS = {
+    f"{namespace}.{name}": names_of(method)
     for namespace, (blocking, _) in NAMESPACES.items()
     for name, method in public(blocking).items()
-    for argument in names_of(method)
-]
+}
+"""Names of the arguments of each method."""
 
 
 def method_of(client: Any, path: str) -> tuple[Any, dict[str, Any]]:
@@ -146,44 +146,46 @@ def method_of(client: Any, path: str) -> tuple[Any, dict[str, Any]]:
     return getattr(getattr(client, namespace), name), required(public(NAMESPACES[namespace][0])[name])
 
 
-@pytest.mark.parametrize(("path", "argument"), CASES)
+@pytest.mark.parametrize("path", ARGUMENTS)
 def test_an_odd_argument_is_named_and_never_a_raw_error(
-    path: str, argument: str, unreachable: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: str, unreachable: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    method, arguments = method_of(unreachable, path)
-    if argument == "reconnect_for":
-        arguments["timeout"] = 1.0
-    for odd in ODD:
-        if argument.startswith("on_") and callable(odd):
-            continue  # its own errors are those of the app
-        error = error_of(method, **arguments | {argument: odd})
-        if isinstance(error, InvalidArgumentError):
-            fields = {re.split(r"[.\[]", violation.field)[0] for violation in error.field_violations}
-            # A given field that `paths` does not name is at fault too.
-            assert fields == {argument} or (argument == "paths" and fields == {"name"}), error.message
-            assert len(error.message.encode()) < 1000
-        else:
-            # The call was made, or a file was opened.
-            assert error is None or isinstance(error, AvatarCreatorError | OSError)
+    for argument in ARGUMENTS[path]:
+        method, arguments = method_of(unreachable, path)
+        if argument == "reconnect_for":
+            arguments["timeout"] = 1.0
+        for odd in ODD:
+            if argument.startswith("on_") and callable(odd):
+                continue  # its own errors are those of the app
+            error = error_of(method, **arguments | {argument: odd})
+            if isinstance(error, InvalidArgumentError):
+                fields = {re.split(r"[.\[]", violation.field)[0] for violation in error.field_violations}
+                # A given field that `paths` does not name is at fault too.
+                is_named = fields == {argument} or (argument == "paths" and fields == {"name"})
+                assert is_named, (argument, error.message)
+                assert len(error.message.encode()) < 1000, argument
+            else:
+                # The call was made, or a file was opened.
+                assert error is None or isinstance(error, AvatarCreatorError | OSError), (argument, error)
 
 
-@pytest.mark.parametrize(("path", "argument"), CASES)
+@pytest.mark.parametrize("path", ARGUMENTS)
 def test_none_means_not_given(
-    path: str, argument: str, unreachable: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: str, unreachable: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    method, arguments = method_of(unreachable, path)
-    if argument in arguments and argument not in ("prompt", "name"):
-        with pytest.raises(InvalidArgumentError):
-            use(method, **arguments | {argument: None})
-        return
     blocking = public(NAMESPACES[path.split(".")[0]][0])[path.split(".")[1]]
     hints = get_type_hints(blocking) | get_type_hints(GenerationParameters)
-    if (path, argument) not in REQUIRED_TEXTS:
-        assert type(None) in get_args(hints[argument]), f"{argument} of {path} has no None in its type"
+    for argument in ARGUMENTS[path]:
+        method, arguments = method_of(unreachable, path)
         error = error_of(method, **arguments | {argument: None})
-        assert isinstance(error, InvalidArgumentError) is ((path, argument) in NEEDED), error
+        if argument in arguments and argument not in ("prompt", "name"):
+            assert isinstance(error, InvalidArgumentError), (argument, error)
+        elif (path, argument) not in REQUIRED_TEXTS:
+            assert type(None) in get_args(hints[argument]), f"{argument} of {path} has no None in its type"
+            is_refused = isinstance(error, InvalidArgumentError)
+            assert is_refused is ((path, argument) in NEEDED), (argument, error)
 
 
 WRAPPED = {"avatar", "project", "metadata", "generation", "options", "filter", "limits", "all"}

@@ -11,9 +11,8 @@ import pytest
 from avatar_creator import AvatarCreator
 from avatar_creator.v1.generation_service_pb2 import WatchGenerationRequest
 from avatar_creator_server.database.migrator import HISTORY_TABLE
-from tests.contract.calls import Calls
 from tests.support.background import InBackground
-from tests.support.server_processes import answering_process, connected_to_each, processes_of
+from tests.support.server_processes import connected_to_each, processes_of
 from tests.support.service import Deployment, ServiceProcess
 from tests.support.waiting import wait_until
 
@@ -42,7 +41,7 @@ def has_lost(server: ServiceProcess, processes: int) -> bool:
     return len(server.events("server_process_died")) == processes
 
 
-def test_a_killed_process_returns_and_its_clients_notice_nothing_but_retries(
+def test_a_killed_process_ends_its_calls_and_returns_and_clients_that_retry_notice_nothing(
     distributed: Deployment, server: ServiceProcess, user: str
 ) -> None:
     done = {"patient": 0, "direct": 0}
@@ -55,6 +54,12 @@ def test_a_killed_process_returns_and_its_clients_notice_nothing_but_retries(
         (event,) = (call for call in server.events("call_finished") if call["user"] == "patient")
         killed = event["process"]
         (other,) = (number for number in calls if number != killed)
+        # A watch runs until it is ended, so the kill cannot fall between two calls.
+        generation = calls[killed].create_generation(calls[killed].create_project().id)
+        states = calls[killed].generations.WatchGeneration(
+            WatchGenerationRequest(generation_id=generation.id)
+        )
+        assert next(states).generation.id == generation.id
 
         enough = Event()
 
@@ -72,6 +77,9 @@ def test_a_killed_process_returns_and_its_clients_notice_nothing_but_retries(
         wait_until(lambda: min(done.values()) > CALLS)
         processes_of(server)[killed].kill()
         at_the_kill = dict(done)
+        with pytest.raises(grpc.RpcError) as ended:
+            next(states)
+        assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
         wait_until(lambda: all(done[caller] > at_the_kill[caller] + CALLS for caller in done), 60.0)
         enough.set()
         assert [caller.outcome(60) for caller in callers] == [None, None]
@@ -84,23 +92,6 @@ def test_a_killed_process_returns_and_its_clients_notice_nothing_but_retries(
         assert sorted(calls) == [1, 2]
     names = [row["name"] for row in distributed.rows("avatar_projects")]
     assert (names.count("With retries"), names.count("Elsewhere")) == (done["patient"], done["direct"])
-
-
-def test_a_running_call_ends_unavailable_when_its_process_is_killed(
-    distributed: Deployment, server: ServiceProcess, user: str
-) -> None:
-    with Calls(distributed.target, distributed.token(user), own_connection=True) as calls:
-        number = answering_process(calls, server, user)
-        generation = calls.create_generation(calls.create_project().id)
-        # A watch runs until it is ended, so the kill cannot fall between two calls.
-        states = calls.generations.WatchGeneration(WatchGenerationRequest(generation_id=generation.id))
-        assert next(states).generation.id == generation.id
-        processes_of(server)[number].kill()
-
-        with pytest.raises(grpc.RpcError) as ended:
-            next(states)
-        assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
-        wait_until(lambda: starts_of(server, number) == 2, 30.0)
 
 
 def test_the_pause_before_a_restart_grows_while_the_other_process_serves(
@@ -117,25 +108,21 @@ def test_the_pause_before_a_restart_grows_while_the_other_process_serves(
     assert server.terminate() == 0
 
 
-def test_a_process_that_cannot_start_again_is_tried_again_while_the_other_one_serves(
-    distributed: Deployment, server: ServiceProcess, user: str
-) -> None:
-    with connected_to_each(distributed, server, user) as calls:
-        distributed.execute(f"ALTER TABLE {HISTORY_TABLE} RENAME TO hidden_for_a_while")
-        processes_of(server)[2].kill()
-        wait_until(lambda: len(server.events("server_process_died")) >= 2, 30.0)
-        died_at_start = server.events("server_process_died")[-1]
-        distributed.execute(f"ALTER TABLE hidden_for_a_while RENAME TO {HISTORY_TABLE}")
-
-        wait_until(lambda: starts_of(server, 2) == 2, 30.0)
-        assert (died_at_start["process"], died_at_start["exit_code"]) == (2, 1)
-        calls[1].create_project()
-
-
-def test_a_process_that_is_stopped_alone_is_replaced(
+def test_a_process_that_is_stopped_alone_is_replaced_and_one_that_cannot_start_is_tried_again(
     distributed: Deployment, server: ServiceProcess, user: str
 ) -> None:
     with connected_to_each(distributed, server, user) as calls:
         processes_of(server)[1].terminate()
         wait_until(lambda: starts_of(server, 1) == 2, 30.0)
         calls[2].create_project()
+
+    with connected_to_each(distributed, server, user) as calls:
+        distributed.execute(f"ALTER TABLE {HISTORY_TABLE} RENAME TO hidden_for_a_while")
+        processes_of(server)[2].kill()
+        wait_until(lambda: len(server.events("server_process_died")) >= 3, 30.0)
+        died_at_start = server.events("server_process_died")[-1]
+        distributed.execute(f"ALTER TABLE hidden_for_a_while RENAME TO {HISTORY_TABLE}")
+
+        wait_until(lambda: starts_of(server, 2) == 2, 30.0)
+        assert (died_at_start["process"], died_at_start["exit_code"]) == (2, 1)
+        calls[1].create_project()

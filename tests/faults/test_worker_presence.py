@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Iterator
@@ -19,7 +20,9 @@ from tests.support.doctor import checks_of
 from tests.support.generations import COMPLETED, PENDING, SMALLEST, final_state
 from tests.support.postgres import OwnPostgres
 from tests.support.proxy import Proxy
-from tests.support.service import Deployment, ServiceProcess
+from tests.support.rows import copy_row
+from tests.support.service import Deployment, ServiceProcess, run_in_turn
+from tests.support.shared_services import deployed
 from tests.support.waiting import wait_until
 
 LATE = timedelta(seconds=90)
@@ -68,9 +71,9 @@ class Shop:
         """Return the rows of the workers."""
         return self.deployment.rows("workers")
 
-    def age(self, process: ServiceProcess, by: timedelta = LATE) -> None:
+    def age(self, worker: ServiceProcess | str, by: timedelta = LATE) -> None:
         """Make time pass for the row of a worker: move its last renewal back."""
-        name = process.events("worker_ready")[0]["worker"]
+        name = worker if isinstance(worker, str) else name_of(worker)
         assert self.deployment.execute(
             "UPDATE workers SET last_seen_time = %s WHERE name = %s RETURNING name",
             datetime.now(UTC) - by,
@@ -95,15 +98,53 @@ def name_of(process: ServiceProcess) -> str:
     return str(process.events("worker_ready")[0]["worker"])
 
 
+@pytest.fixture(scope="module")
+def service(request: pytest.FixtureRequest) -> Iterator[Deployment]:
+    """A server without a worker, for all tests here. It knows how long a generation takes."""
+    with deployed(request, "distributed") as deployment:
+        deployment.start_server()
+        worker = deployment.start_worker()
+        with deployment.client("founder") as client:
+            Shop(deployment, client).draw()
+        worker.terminate()
+        yield deployment
+
+
 @pytest.fixture
-def shop(distributed: Deployment, user: str) -> Iterator[Shop]:
-    """A service with one server and no worker."""
+def shop(service: Deployment, user: str) -> Iterator[Shop]:
+    """A user of that server. The workers that the test starts end with the test."""
+    with service.client(user) as client:
+        opened = Shop(service, client)
+        wait_until(lambda: not opened.expects())
+        yield opened
+        for worker in service.workers:
+            worker.close()
+        service.execute("DELETE FROM workers")
+        # A later worker must not draw what this test has left.
+        client.projects.delete(opened.project_id)
+
+
+@pytest.fixture
+def new_shop(distributed: Deployment, user: str) -> Iterator[Shop]:
+    """A service with one server, which has never seen a worker."""
     distributed.start_server()
     with distributed.client(user) as client:
         yield Shop(distributed, client)
 
 
-def test_an_expected_time_needs_a_live_worker(shop: Shop) -> None:
+def test_an_expected_time_needs_a_live_worker_with_the_same_provider(new_shop: Shop) -> None:
+    shop = new_shop
+    other = shop.deployment.start_worker(PROVIDER="huggingface", HUGGINGFACE_API_KEY="hf_x")
+    assert shop.warning().startswith(
+        "no worker that draws with sketch has been seen since this server started"
+    )
+    mark, text, code = shop.doctor()
+    assert (mark, code) == ("failed", 1)
+    assert f"{name_of(other)} draws with huggingface" in text
+    assert "the same PROVIDER" in text
+    assert other.terminate() == 0
+    wait_until(lambda: shop.warning() == NEVER_SEEN)
+
     waiting = shop.create()
     assert waiting.warnings[-1] == NEVER_SEEN
     assert shop.health() == NOT_SERVING
@@ -133,22 +174,17 @@ def test_an_expected_time_needs_a_live_worker(shop: Shop) -> None:
     assert len(stored["warnings"]) == 1
 
 
-def test_a_row_describes_its_worker(shop: Shop) -> None:
-    first, second = shop.deployment.start_worker(), shop.deployment.start_worker()
-
+def test_a_row_describes_its_worker_and_only_the_live_one_counts(new_shop: Shop) -> None:
+    shop = new_shop
+    killed, other = shop.deployment.start_worker(), shop.deployment.start_worker()
     rows = {row["name"]: row for row in shop.workers()}
-
-    assert rows.keys() == {name_of(first), name_of(second)}
+    assert rows.keys() == {name_of(killed), name_of(other)}
     for name, row in rows.items():
         assert name.startswith(f"{row['host']}-")
         assert (row["version"], row["provider"]) == (avatar_creator_server.__version__, "sketch")
         assert row["slots"] == 2
         assert timedelta(0) <= row["last_seen_time"] - row["start_time"] < LATE
     assert shop.doctor() == ("ok", "2 alive with 4 slots", 0)
-
-
-def test_a_killed_worker_is_lost_and_the_other_one_counts(shop: Shop) -> None:
-    killed, other = shop.deployment.start_worker(), shop.deployment.start_worker()
     shop.draw()
     killed.kill()
     assert len(shop.workers()) == 2
@@ -181,7 +217,7 @@ def test_a_server_that_starts_later_knows_for_how_long_a_worker_is_lost(shop: Sh
     worker = shop.deployment.start_worker()
     worker.kill()
     shop.age(worker, timedelta(hours=5))
-    shop.deployment.servers[0].terminate()
+    shop.deployment.servers[-1].terminate()
     shop.deployment.start_server()
 
     found = NO_WORKER.fullmatch(shop.warning().replace(",", ""))
@@ -192,7 +228,7 @@ def test_a_server_that_starts_later_knows_for_how_long_a_worker_is_lost(shop: Sh
 
 def test_a_suspended_worker_is_lost_and_comes_back(shop: Shop) -> None:
     worker = shop.deployment.start_worker()
-    shop.draw()
+    wait_until(shop.expects)
     worker.suspend()
     wait_until(worker.is_suspended)
     shop.age(worker)
@@ -207,9 +243,17 @@ def test_a_suspended_worker_is_lost_and_comes_back(shop: Shop) -> None:
     assert after["start_time"] == before["start_time"]
 
 
-def test_a_worker_writes_a_deleted_row_again(shop: Shop) -> None:
+def test_doctor_names_workers_of_another_version_and_a_worker_writes_a_deleted_row_again(shop: Shop) -> None:
     worker = shop.deployment.start_worker()
     [before] = shop.workers()
+    shop.deployment.execute("UPDATE workers SET version = '0.0.9'")
+
+    mark, text, code = shop.doctor()
+
+    assert (mark, code) == ("warning", 0)
+    assert f"{name_of(worker)} has version 0.0.9" in text
+    assert "finish the upgrade" in text
+
     shop.deployment.execute("DELETE FROM workers")
 
     wait_until(lambda: len(shop.workers()) == 1, RENEWAL_SECONDS)
@@ -218,10 +262,10 @@ def test_a_worker_writes_a_deleted_row_again(shop: Shop) -> None:
     assert (after["name"], after["start_time"]) == (name_of(worker), before["start_time"])
 
 
-def test_a_worker_without_its_database_is_lost_and_comes_back(shop: Shop, database_url: str) -> None:
-    proxy = Proxy(database_url)
+def test_a_worker_without_its_database_is_lost_and_comes_back(shop: Shop) -> None:
+    proxy = Proxy(shop.deployment.settings["DATABASE_URL"])
     worker = shop.deployment.start_worker(DATABASE_URL=proxy.url)
-    shop.draw()
+    wait_until(shop.expects)
     proxy.blackhole()
     shop.age(worker)
     wait_until(lambda: not shop.expects())
@@ -262,52 +306,34 @@ def test_a_stopping_worker_does_not_count_while_it_finishes(shop: Shop) -> None:
     assert shop.client.generations.get(generation.id).state == COMPLETED
 
 
-def test_a_worker_with_another_provider_does_not_count(shop: Shop) -> None:
-    other = shop.deployment.start_worker(PROVIDER="huggingface", HUGGINGFACE_API_KEY="hf_x")
-
-    assert shop.warning().startswith(
-        "no worker that draws with sketch has been seen since this server started"
-    )
-    mark, text, code = shop.doctor()
-    assert (mark, code) == ("failed", 1)
-    assert f"{name_of(other)} draws with huggingface" in text
-    assert "the same PROVIDER" in text
-
-
-def test_doctor_names_workers_of_another_version(shop: Shop) -> None:
-    worker = shop.deployment.start_worker()
-    shop.deployment.execute("UPDATE workers SET version = '0.0.9'")
-
-    mark, text, code = shop.doctor()
-
-    assert (mark, code) == ("warning", 0)
-    assert f"{name_of(worker)} has version 0.0.9" in text
-    assert "finish the upgrade" in text
-
-
 def test_the_sweeper_deletes_a_worker_that_was_lost_a_day_ago(shop: Shop) -> None:
-    old, recent = shop.deployment.start_worker(), shop.deployment.start_worker()
-    for worker, age in ((old, timedelta(days=2)), (recent, timedelta(hours=20))):
-        worker.kill()
-        shop.age(worker, age)
+    old = shop.deployment.start_worker()
+    old.kill()
+    copy_row(shop.deployment, "workers", {"name": name_of(old)}, [{"name": "recent"}])
+    for name, age in ((name_of(old), timedelta(days=2)), ("recent", timedelta(hours=20))):
+        shop.age(name, age)
 
-    shop.deployment.start_worker()
+    sweeper = shop.deployment.start_worker()
 
-    wait_until(lambda: len(shop.workers()) == 2)
-    assert name_of(recent) in {row["name"] for row in shop.workers()}
+    wait_until(lambda: {row["name"] for row in shop.workers()} == {"recent", name_of(sweeper)})
 
 
 def test_the_command_line_shows_the_warning(shop: Shop, user: str) -> None:
     directory = shop.deployment.directory
-    command_line = CommandLine(shop.deployment.target, shop.deployment.token(user), directory)
+    environment = CommandLine(shop.deployment.target, shop.deployment.token(user), directory).environment
     generate = ("generate", "a man", "--project", shop.project_id, "--width", "256", "--height", "256")
-    for arguments in (generate, (*generate, "--estimate")):
-        finished = command_line.run(*arguments)
-
+    *printed, as_json = run_in_turn(
+        [
+            ((*generate, *options, "--target", shop.deployment.target), environment, directory)
+            for options in ((), ("--estimate",), ("--estimate", "--json"))
+        ]
+    )
+    for finished in printed:
         assert finished.returncode == 0
         assert "done in about" not in finished.stdout
         assert re.search(r"^note: no worker has been seen", finished.stderr, re.MULTILINE)
-    document = command_line.json(*generate, "--estimate")
+    assert as_json.returncode == 0
+    document = json.loads(as_json.stdout)
     assert document["warnings"][-1].startswith("no worker has been seen")
     assert document["expected_seconds"] is None
 

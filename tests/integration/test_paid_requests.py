@@ -26,7 +26,7 @@ from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
 from tests.support.in_process import InProcessService
 from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
-from tests.support.service import Deployment
+from tests.support.service import Deployment, run_in_turn
 from tests.support.studio import Studio
 
 RELEASED = AttemptOutcome.RELEASED
@@ -508,10 +508,15 @@ async def test_the_circuit_of_an_unused_route_is_not_reported(embedded: Deployme
         (await provider.next_drawing()).fail(NO_CREDIT)
         await studio.wait_for_end(refused.id)
         settings = {"HUGGINGFACE_API_KEY": "hf_test", "HUGGINGFACE_BASE_URL": f"http://{embedded.target}"}
-        embedded.settings |= settings
-        assert "PROVIDER_CREDIT" in embedded.run_command("doctor").stdout
-        embedded.settings |= {"HUGGINGFACE_ROUTE": "hf-inference"}
-        assert "PROVIDER_CREDIT" not in embedded.run_command("doctor").stdout
+        used, unused = run_in_turn(
+            [
+                (["doctor"], embedded.settings | settings | change, embedded.directory)
+                for change in ({}, {"HUGGINGFACE_ROUTE": "hf-inference"})
+            ]
+        )
+        assert "PROVIDER_CREDIT" in used.stdout
+        assert "PROVIDER_CREDIT" not in unused.stdout
+        assert "huggingface" in unused.stdout
 
 
 async def test_the_retry_of_a_variation_keeps_its_seed(embedded: Deployment, user: str) -> None:

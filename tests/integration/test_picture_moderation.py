@@ -27,7 +27,7 @@ from tests.support.in_process import InProcessService
 from tests.support.picture_classifier import PictureClassifierFake
 from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
-from tests.support.service import Deployment
+from tests.support.service import Deployment, run_in_turn
 from tests.support.studio import Studio
 from tests.support.waiting import wait_until
 
@@ -427,13 +427,11 @@ def without_labels(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("mode", ["embedded", "distributed"])
 def test_a_worker_with_an_unusable_folder_does_not_start(
-    embedded: Deployment, distributed: Deployment, router: RouterFake, mode: str, tmp_path: Path
+    embedded: Deployment, distributed: Deployment, router: RouterFake, tmp_path: Path
 ) -> None:
-    service = embedded if mode == "embedded" else distributed
     folder = without_labels(tmp_path / "cats")
-    service.settings |= {
+    settings = {
         "HUGGINGFACE_API_KEY": "hf_test",
         "HUGGINGFACE_BASE_URL": router.url,
         "PICTURE_MODERATION": str(folder),
@@ -442,44 +440,56 @@ def test_a_worker_with_an_unusable_folder_does_not_start(
         f"PICTURE_MODERATION {folder} has no label that is nsfw or unsafe: its config.json has cat, dog"
     )
 
-    stopped = service.run_command("serve" if mode == "embedded" else "worker")
-    doctor = service.run_command("doctor")
+    serve, serves_doctor, worker, workers_doctor = run_in_turn(
+        [
+            ([command], deployment.settings | settings, deployment.directory)
+            for deployment, starts in ((embedded, "serve"), (distributed, "worker"))
+            for command in (starts, "doctor")
+        ]
+    )
 
-    assert (stopped.returncode, stopped.stdout) == (1, "")
-    assert stopped.stderr.splitlines()[-1] == f"error: {sentence}"
-    assert sentence in doctor.stdout
-    assert ("only workers need this folder" in doctor.stdout) == (mode == "distributed")
-    assert doctor.returncode == 1
-
-
-def row_of(service: Deployment) -> tuple[str, str]:
-    """Return result and text of the check of `doctor` about picture moderation."""
-    check = checks_of(service.run_command("doctor").stdout)["moderation"]
-    return check.result, check.message if check.fix else check.found
+    for stopped in (serve, worker):
+        assert (stopped.returncode, stopped.stdout) == (1, "")
+        assert stopped.stderr.splitlines()[-1] == f"error: {sentence}"
+    for doctor in (serves_doctor, workers_doctor):
+        assert sentence in doctor.stdout
+        assert doctor.returncode == 1
+    assert "only workers need this folder" not in serves_doctor.stdout
+    assert "only workers need this folder" in workers_doctor.stdout
 
 
 def test_doctor_shows_what_checks_the_pictures(
     embedded: Deployment, classifier: PictureClassifierFake
 ) -> None:
-    assert row_of(embedded) == ("ok", "not needed: sketch draws no photographs")
-    embedded.settings |= {"PROVIDER": "huggingface"}
-    assert row_of(embedded) == ("ok", "none; the filter of the provider applies, if it has one")
+    hosted = {"PROVIDER": "huggingface"}
+    with PictureClassifierFake(key=KEY) as strange:
+        strange.mode, strange.malformed_body = "malformed", '[{"label": "cat", "score": 1}]'
+        checked = {
+            **hosted,
+            "PICTURE_MODERATION": classifier.url,
+            "PICTURE_MODERATION_API_KEY": KEY,
+            "PICTURE_MODERATION_ACTION": "blur",
+            "PICTURE_MODERATION_THRESHOLD": "0.85",
+        }
+        without_verdict = {**checked, "PICTURE_MODERATION": strange.url}
+        wrong_key = {**checked, "PICTURE_MODERATION_API_KEY": f"{KEY}wrong"}
+        changes: list[dict[str, str]] = [{}, hosted, checked, without_verdict, wrong_key]
+        reports = run_in_turn(
+            [(["doctor"], embedded.settings | change, embedded.directory) for change in changes]
+        )
+    checks = [checks_of(report.stdout)["moderation"] for report in reports]
+    rows = [(check.result, check.message if check.fix else check.found) for check in checks]
 
-    embedded.settings |= {
-        "PICTURE_MODERATION": classifier.url,
-        "PICTURE_MODERATION_API_KEY": KEY,
-        "PICTURE_MODERATION_ACTION": "blur",
-        "PICTURE_MODERATION_THRESHOLD": "0.85",
-    }
-    assert row_of(embedded) == ("ok", f"{classifier.url}; pictures with a score from 0.85 are blurred")
-    assert [request.authorization for request in classifier.requests] == [f"Bearer {KEY}"]
-
-    classifier.mode, classifier.malformed_body = "malformed", '[{"label": "cat", "score": 1}]'
-    mark, text = row_of(embedded)
+    assert rows[:3] == [
+        ("ok", "not needed: sketch draws no photographs"),
+        ("ok", "none; the filter of the provider applies, if it has one"),
+        ("ok", f"{classifier.url}; pictures with a score from 0.85 are blurred"),
+    ]
+    assert [request.authorization for request in classifier.requests][:1] == [f"Bearer {KEY}"]
+    mark, text = rows[3]
     assert mark == "failed"
-    assert f"{classifier.url} gives no verdict: no label of the answer is nsfw or unsafe" in text
-    embedded.settings["PICTURE_MODERATION_API_KEY"] = f"{KEY}wrong"
-    mark, text = row_of(embedded)
+    assert f"{strange.url} gives no verdict: no label of the answer is nsfw or unsafe" in text
+    mark, text = rows[4]
     assert (mark, "gives no verdict: status 401" in text, KEY in text) == ("failed", True, False)
 
 

@@ -31,13 +31,16 @@ from tests.support.child_process import ChildProcess
 from tests.support.command_line import error_message, printed
 from tests.support.doctor import checks_of
 from tests.support.generations import CANCELLED, COMPLETED, PENDING
+from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Postgres
 from tests.support.server_processes import connected_to_each, processes_of
-from tests.support.service import Deployment, ServiceProcess
+from tests.support.service import Deployment, ServiceProcess, run_in_turn
 from tests.support.waiting import wait_until
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+ADDRESSES = ("127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "localhost:0")
+"""An address of each form, with a port that the system chooses."""
 
 
 @pytest.fixture
@@ -62,57 +65,56 @@ def end_of(server: ServiceProcess) -> tuple[int, str]:
     return code, server.output().partition("error: ")[2]
 
 
-def test_every_process_answers_and_logs_its_number(several: Deployment, user: str) -> None:
-    server = several.start_server()
-
-    with connected_to_each(several, server, user) as calls:
-        assert sorted(calls) == [1, 2]
-        assert all(health_of(each.channel) == SERVING for each in calls.values())
-
-    assert sorted(event["process"] for event in server.events("server_ready")) == [1, 2]
-    (ready,) = server.events("server_processes_ready")
-    assert (ready["processes"], ready["address"]) == (2, several.target)
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "localhost:0"])
 def test_the_processes_share_a_port_that_the_system_chooses_and_no_other_server_does(
-    several: Deployment, user: str, address: str, tmp_path: Path
+    several: Deployment, user: str, tmp_path: Path
 ) -> None:
-    server = ServiceProcess(
-        "server", "serve", settings={**several.settings, "LISTEN_ADDRESS": address}, directory=tmp_path
-    )
-    several.servers.append(server)
-    server.wait_for_output("server_processes_ready")
-    (chosen,) = {event["address"] for event in server.events("server_processes_ready")}
-    assert not chosen.endswith(":0")
-
-    with connected_to_each(several, server, user, target=chosen.replace("0.0.0.0", "127.0.0.1")) as calls:
-        assert sorted(calls) == [1, 2]
-
-    for processes in ("1", "2"):
-        second = ServiceProcess(
-            f"second-{processes}",
+    taken: dict[str, str] = {}
+    for number, address in enumerate(ADDRESSES):
+        server = ServiceProcess(
+            f"server-{number}",
             "serve",
-            settings={**several.settings, "LISTEN_ADDRESS": chosen, "SERVER_PROCESSES": processes},
+            settings={**several.settings, "LISTEN_ADDRESS": address},
             directory=tmp_path,
         )
-        several.servers.append(second)
-        code, error = end_of(second)
-        assert code == 1
+        several.servers.append(server)
+        server.wait_for_output("server_processes_ready")
+        (chosen,) = {event["address"] for event in server.events("server_processes_ready")}
+        assert not chosen.endswith(":0")
+        taken[address] = chosen
+
+        target = chosen.replace("0.0.0.0", "127.0.0.1")
+        with connected_to_each(several, server, user, target=target) as calls:
+            assert sorted(calls) == [1, 2], address
+
+    attempts = [(chosen, processes) for chosen in taken.values() for processes in ("1", "2")]
+    outcomes = run_in_turn(
+        [
+            (
+                ["serve"],
+                {**several.settings, "LISTEN_ADDRESS": chosen, "SERVER_PROCESSES": processes},
+                tmp_path,
+            )
+            for chosen, processes in attempts
+        ]
+    )
+    for (chosen, processes), outcome in zip(attempts, outcomes, strict=True):
+        error = outcome.stderr.partition("error: ")[2]
+        assert outcome.returncode == 1, (chosen, processes)
         assert error.startswith(f"cannot listen on LISTEN_ADDRESS {chosen}: Address already in use"), error
         assert "is another server running there?" in error
 
 
-def test_of_two_servers_that_start_at_the_same_time_one_gets_the_address(
-    several: Deployment, tmp_path: Path
+def test_of_two_servers_that_start_at_the_same_time_one_gets_the_address_and_serves_over_tls(
+    several: Deployment, user: str, tmp_path: Path
 ) -> None:
+    certificate = Certificate.make()
+    for name, content in (("CERTIFICATE", certificate.certificate), ("KEY", certificate.key)):
+        path = tmp_path / f"{name.lower()}.pem"
+        path.write_bytes(content)
+        several.settings[f"TLS_{name}_FILE"] = str(path)
     both = [
         ServiceProcess(
-            name,
-            "serve",
-            settings={**several.settings, "LISTEN_ADDRESS": several.target},
-            directory=tmp_path,
-            target=several.target,
+            name, "serve", settings={**several.settings, "LISTEN_ADDRESS": several.target}, directory=tmp_path
         )
         for name in ("first", "second")
     ]
@@ -123,22 +125,8 @@ def test_of_two_servers_that_start_at_the_same_time_one_gets_the_address(
     code, error = end_of(ended[0])
     assert (code, "Address already in use" in error) == (1, True), error
     (left,) = (server for server in both if server not in ended)
-    left.wait_until_ready()
+    left.wait_for_output("server_processes_ready")
     assert len(processes_of(left)) == 2
-
-
-def test_the_processes_serve_over_tls(several: Deployment, user: str, tmp_path: Path) -> None:
-    certificate = Certificate.make()
-    for name, content in (("CERTIFICATE", certificate.certificate), ("KEY", certificate.key)):
-        path = tmp_path / f"{name.lower()}.pem"
-        path.write_bytes(content)
-        several.settings[f"TLS_{name}_FILE"] = str(path)
-    server = ServiceProcess(
-        "server", "serve", settings={**several.settings, "LISTEN_ADDRESS": several.target}, directory=tmp_path
-    )
-    several.servers.append(server)
-    server.wait_for_output("server_processes_ready")
-
     with AvatarCreator(
         several.target, token=several.token(user), tls=True, root_certificates=certificate.certificate
     ) as client:
@@ -148,8 +136,12 @@ def test_the_processes_serve_over_tls(several: Deployment, user: str, tmp_path: 
 def test_the_option_replaces_the_setting_and_needs_postgresql(
     embedded: Deployment, several: Deployment
 ) -> None:
-    refused = embedded.run_command("serve", "--processes", "2")
-    too_few = several.run_command("serve", "--processes", "0")
+    refused, too_few = run_in_turn(
+        [
+            (["serve", "--processes", number], deployment.settings, deployment.directory)
+            for number, deployment in (("2", embedded), ("0", several))
+        ]
+    )
 
     assert error_message(refused).startswith("SERVER_PROCESSES (serve --processes) is 2, but the database is")
     assert "set DATABASE_URL to a PostgreSQL database" in error_message(refused)
@@ -180,8 +172,8 @@ def test_no_process_answers_before_all_can(several: Deployment, user: str) -> No
     assert server.events("server_ready") == []
 
     second.resume()
+    wait_until(lambda: len(server.events("server_ready")) == 2, 30.0)
     server.wait_until_ready()
-    assert len(server.events("server_ready")) == 2
 
 
 def test_sigterm_drains_every_process(several: Deployment, user: str) -> None:
@@ -258,7 +250,7 @@ def test_the_processes_end_with_their_supervisor(several: Deployment, user: str)
 
         gone, alive = psutil.wait_procs(processes, timeout=20)
         assert (len(gone), alive) == (2, [])
-    several.start_server()
+    several.start_server(SERVER_PROCESSES="1")
 
 
 def test_metrics_are_those_of_all_processes_together(several: Deployment, user: str) -> None:
@@ -294,11 +286,17 @@ def test_metrics_are_those_of_all_processes_together(several: Deployment, user: 
     assert server.terminate() == 0
 
 
-def test_watchers_at_every_process_see_what_workers_and_other_processes_do(
+def test_every_process_answers_and_logs_its_number_and_its_watchers_see_what_others_do(
     several: Deployment, user: str
 ) -> None:
     server = several.start_server()
+    assert sorted(event["process"] for event in server.events("server_ready")) == [1, 2]
+    (ready,) = server.events("server_processes_ready")
+    assert (ready["processes"], ready["address"]) == (2, several.target)
+
     with connected_to_each(several, server, user) as calls:
+        assert sorted(calls) == [1, 2]
+        assert all(health_of(each.channel) == SERVING for each in calls.values())
         project = calls[1].create_project()
         drawn, cancelled = (calls[1].create_generation(project.id) for _ in range(2))
         watches = {
@@ -348,25 +346,25 @@ def test_a_limit_of_the_machine_is_divided_between_the_processes(several: Deploy
         del first, second, elsewhere
 
 
-def test_doctor_warns_of_more_connections_than_the_database_allows(several: Deployment) -> None:
+def test_doctor_counts_the_connections_to_the_database_and_to_a_pooler(
+    several: Deployment, pgbouncer: PgBouncer
+) -> None:
     several.start_worker()
-    name = several.settings["DATABASE_URL"].rpartition("/")[2]
-    enough = checks_of(several.run_command("doctor").stdout)["database"]
-    several.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 26")
+    url = several.settings["DATABASE_URL"]
+    pooled = {"DATABASE_URL": pgbouncer.url(url), "DATABASE_POOLER": "transaction"}
 
+    enough, behind_pooler = (
+        checks_of(finished.stdout)["database"]
+        for finished in run_in_turn(
+            [(["doctor"], several.settings | changes, several.directory) for changes in ({}, pooled)]
+        )
+    )
+    several.execute(f"ALTER DATABASE {url.rpartition('/')[2]} CONNECTION LIMIT 26")
     few = checks_of(several.run_command("doctor").stdout)["database"]
 
     assert enough.result == "ok"
+    assert "open up to 27 connections to the pooler, which must allow so many clients" in behind_pooler.found
     assert few.result == "warning"
     assert "2 process(es) of this server and 1 worker(s) open up to 27 connections" in few.found
     assert "PostgreSQL allows 26" in few.found
     assert "SERVER_PROCESSES" in few.fix
-
-
-def test_doctor_says_how_many_clients_a_pooler_must_allow(pooled: Deployment) -> None:
-    pooled.settings["SERVER_PROCESSES"] = "2"
-    pooled.start_worker()
-
-    database = checks_of(pooled.run_command("doctor").stdout)["database"]
-
-    assert "open up to 27 connections to the pooler, which must allow so many clients" in database.found

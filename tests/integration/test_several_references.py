@@ -29,6 +29,7 @@ from tests.support.generations import COMPLETED, FAILED
 from tests.support.huggingface_router import Behavior, RouterFake
 from tests.support.presence import present
 from tests.support.service import Deployment
+from tests.support.shared_services import deployed
 
 KEY = "hf_test_0c41d7be95a2"
 MODEL = "black-forest-labs/FLUX.2-dev"
@@ -39,12 +40,13 @@ SIZE: dict[str, Any] = {"width": 512, "height": 512}
 """The smallest size that fal's apps of FLUX.2 draw."""
 
 
-@pytest.fixture(params=["embedded", "distributed"])
-def deployment(request: pytest.FixtureRequest, router: RouterFake) -> Deployment:
-    """A service that draws with FLUX.2 through the fake. The test starts it."""
-    made: Deployment = request.getfixturevalue(request.param)
-    use_flux_2(made, router)
-    return made
+@pytest.fixture(scope="module", params=["embedded", "distributed"])
+def deployment(request: pytest.FixtureRequest, router_process: RouterFake) -> Iterator[Deployment]:
+    """A running service that draws with FLUX.2 through the fake, for all tests here."""
+    with deployed(request, request.param) as made:
+        use_flux_2(made, router_process)
+        made.start()
+        yield made
 
 
 def use_flux_2(deployment: Deployment, router: RouterFake) -> None:
@@ -57,9 +59,8 @@ def use_flux_2(deployment: Deployment, router: RouterFake) -> None:
 
 
 @pytest.fixture
-def client(deployment: Deployment, user: str) -> Iterator[AvatarCreator]:
-    """A client of the running service."""
-    deployment.start()
+def client(deployment: Deployment, router: RouterFake, user: str) -> Iterator[AvatarCreator]:
+    """A client of the running service, whose fake has no requests yet."""
     with deployment.client(user) as connected:
         yield connected
 

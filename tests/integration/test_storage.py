@@ -9,17 +9,34 @@ import grpc
 import httpx
 import pytest
 
-from avatar_creator import ImageVariant, NotFoundError
+from avatar_creator import AvatarCreator, ImageVariant, NotFoundError
 from tests import pictures
 from tests.contract.calls import Calls, refusal
 from tests.support.generations import COMPLETED, SMALLEST, final_state
 from tests.support.object_storage import ObjectStorage
 from tests.support.presence import present
 from tests.support.service import Deployment
+from tests.support.shared_services import deployed
 from tests.support.waiting import wait_until
 
 THUMBNAIL = ImageVariant.THUMBNAIL
 SKETCH = pictures.png(pictures.scene())
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[ObjectStorage]:
+    """An S3 server for all tests here."""
+    storage = ObjectStorage()
+    yield storage
+    storage.close()
+
+
+@pytest.fixture(scope="module")
+def with_bucket(request: pytest.FixtureRequest, bucket: ObjectStorage) -> Iterator[Deployment]:
+    """A running service that stores its pictures in the bucket, for all tests here."""
+    with deployed(request, "distributed", **bucket.settings("production/pictures")) as deployment:
+        deployment.start()
+        yield deployment
 
 
 @pytest.fixture
@@ -31,11 +48,15 @@ def object_storage() -> Iterator[ObjectStorage]:
 
 
 def test_pictures_in_a_bucket_are_downloaded_and_removed(
-    distributed: Deployment, object_storage: ObjectStorage, user: str
+    with_bucket: Deployment, bucket: ObjectStorage, user: str
 ) -> None:
-    distributed.settings.update(object_storage.settings("production/pictures"))
-    distributed.start()
-    with distributed.client(user) as client:
+    def stored() -> list[str]:
+        all_keys = bucket.keys()
+        keys = [key for key in all_keys if f"/{user}/" in key]
+        assert all(key.startswith(f"production/pictures/avatar-creator/{user}/") for key in keys)
+        return keys
+
+    with with_bucket.client(user) as client:
         project = client.projects.create("Bucket")
         uploaded = client.avatars.upload(project.id, SKETCH, name="Sarah")
         assert not uploaded.thumbnail_pending
@@ -46,23 +67,20 @@ def test_pictures_in_a_bucket_are_downloaded_and_removed(
         for avatar_id in (uploaded.id, generation.avatar_id):
             assert client.avatars.download(present(avatar_id))
             assert client.avatars.download(present(avatar_id), variant=THUMBNAIL)
-        keys = object_storage.keys()
-        assert len(keys) == 4
-        assert all(key.startswith(f"production/pictures/avatar-creator/{user}/") for key in keys)
-        assert distributed.files() == set()
+        assert len(stored()) == 4
+        assert with_bucket.files() == set()
 
         client.projects.delete(project.id)
 
-        wait_until(lambda: not object_storage.keys(), message="objects remain")
-        wait_until(lambda: not distributed.rows("files"))
+        wait_until(lambda: not stored(), message="objects remain")
+        rows = "SELECT 1 FROM files WHERE user_id = %s"
+        wait_until(lambda: not with_bucket.execute(rows, user))
 
 
 def test_a_link_to_a_picture_in_a_bucket_leads_to_the_bucket(
-    distributed: Deployment, object_storage: ObjectStorage, user: str
+    with_bucket: Deployment, bucket: ObjectStorage, user: str
 ) -> None:
-    distributed.settings.update(object_storage.settings("production"))
-    distributed.start()
-    with distributed.client(user) as client, httpx.Client(trust_env=False, timeout=10.0) as browser:
+    with with_bucket.client(user) as client, httpx.Client(trust_env=False, timeout=10.0) as browser:
         project = client.projects.create("Bucket")
         uploaded = client.avatars.upload(project.id, SKETCH, name="Sarah")
         data = client.avatars.download(uploaded)
@@ -71,7 +89,7 @@ def test_a_link_to_a_picture_in_a_bucket_leads_to_the_bucket(
         for method in ("GET", "HEAD"):
             led = browser.request(method, url, headers={"range": "bytes=0-9"})
             assert (led.status_code, led.content) == (302, b"")
-            assert led.headers["location"].startswith(f"{object_storage.endpoint}/{object_storage.bucket}/")
+            assert led.headers["location"].startswith(f"{bucket.endpoint}/{bucket.bucket}/")
             # The browser asks here again when the link has ended, and no later than the bucket's own address.
             age = int(led.headers["cache-control"].removeprefix("private, immutable, max-age="))
             assert 0 < age < int(parse_qs(urlsplit(led.headers["location"]).query)["X-Amz-Expires"][0])
@@ -134,21 +152,24 @@ def test_a_failing_storage_is_reported_and_works_again_after_the_repair(
         wait_until(lambda: not deployment.rows("quick_work"))
 
 
-def test_a_lost_file_does_not_fail_the_list_of_a_project(deployment: Deployment, user: str) -> None:
-    with deployment.client(user) as client:
-        project = client.projects.create("Gallery")
-        kept = client.avatars.upload(project.id, SKETCH, name="Kept")
-        lost = client.avatars.upload(project.id, SKETCH, name="Lost")
-        (thumbnail,) = [path for path in deployment.files() if path.stem == _file_id(deployment, lost.id)]
-        thumbnail.unlink()
+def test_a_lost_file_does_not_fail_the_list_of_a_project(
+    shared_deployment: Deployment, shared_client: AvatarCreator
+) -> None:
+    project = shared_client.projects.create("Gallery")
+    kept = shared_client.avatars.upload(project.id, SKETCH, name="Kept")
+    lost = shared_client.avatars.upload(project.id, SKETCH, name="Lost")
+    (thumbnail,) = [
+        path for path in shared_deployment.files() if path.stem == _file_id(shared_deployment, lost.id)
+    ]
+    thumbnail.unlink()
 
-        shown = {avatar.id: avatar.thumbnail_data for avatar in client.projects.open(project.id).avatars}
+    shown = {avatar.id: avatar.thumbnail_data for avatar in shared_client.projects.open(project.id).avatars}
 
-        assert shown[lost.id] is None
-        assert shown[kept.id]
-        with pytest.raises(NotFoundError) as refused:
-            client.avatars.download(lost.id, variant=THUMBNAIL)
-        assert refused.value.reason == "RESOURCE_NOT_FOUND"
+    assert shown[lost.id] is None
+    assert shown[kept.id]
+    with pytest.raises(NotFoundError) as refused:
+        shared_client.avatars.download(lost.id, variant=THUMBNAIL)
+    assert refused.value.reason == "RESOURCE_NOT_FOUND"
 
 
 def _file_id(deployment: Deployment, avatar_id: str) -> str:

@@ -201,7 +201,11 @@ async def test_a_user_written_by_a_version_without_turns_gets_a_turn(town: Town)
     assert (await town.drawn()).index("A1") <= 3
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("town", "seed"),
+    [("embedded", 0), ("distributed", 1), ("embedded", 2), ("distributed", 3)],
+    indirect=["town"],
+)
 async def test_queue_positions_are_the_order_of_the_claims_for_any_mix_of_priorities(
     town: Town, seed: int
 ) -> None:

@@ -32,7 +32,10 @@ UNDO_0002 = (
 """Statements that undo migration 0002, and let 0007, 0009 and 0019 build their indexes again."""
 
 
-def test_rows_of_a_later_version_are_read_and_run(distributed: Deployment, user: str) -> None:
+def test_later_migrations_are_accepted_and_rows_of_a_later_version_are_read_and_run(
+    distributed: Deployment, user: str
+) -> None:
+    distributed.execute("INSERT INTO avatar_creator_migrations (name, applied) VALUES ('9999_later', now())")
     distributed.start_server()
     with distributed.client(user) as client:
         project = client.projects.create("Upgraded")
@@ -48,6 +51,8 @@ def test_rows_of_a_later_version_are_read_and_run(distributed: Deployment, user:
         read = client.generations.get(generation.id)
         assert (read.stage.number, present(read.error).reason.number) == (0, 0)
 
+        # A worker needs no secret.
+        distributed.settings.pop("JWT_SECRET")
         distributed.start_worker()
 
         *_, last = client.generations.watch(generation.id, timeout=20.0)
@@ -55,57 +60,16 @@ def test_rows_of_a_later_version_are_read_and_run(distributed: Deployment, user:
         assert client.generations.get(generation.id).prompt == "a calm man"
 
 
-def test_a_database_with_later_migrations_is_accepted(distributed: Deployment, user: str) -> None:
-    distributed.execute("INSERT INTO avatar_creator_migrations (name, applied) VALUES ('9999_later', now())")
-    distributed.start()
-    with distributed.client(user) as client:
-        assert client.projects.create("Ahead").name == "Ahead"
-
-
-def test_a_worker_needs_no_secret(distributed: Deployment, user: str) -> None:
-    distributed.start_server()
-    distributed.settings.pop("JWT_SECRET")
-    distributed.start_worker()
-    assert distributed.workers[0].exit_code() is None
-
-
 @pytest.mark.parametrize("mode", ["embedded", "distributed"])
-def test_the_migration_of_the_counters_counts_existing_rows(
+def test_migrations_count_existing_rows_and_rows_with_one_reference_keep_it(
     request: pytest.FixtureRequest, user: str, mode: str
 ) -> None:
     deployment: Deployment = request.getfixturevalue(mode)
     deployment.start()
     with deployment.client(user) as client:
         project = client.projects.create("Before")
-        for number in range(3):
+        for number in range(2):
             client.avatars.upload(project.id, PICTURE, name=f"Face {number}")
-        final_state(client.generations.create(project.id, "a calm man", width=SMALLEST, height=SMALLEST))
-        before = client.usage.stats()
-    assert (before.avatar_count, before.recent_upload_count) == (4, 3)
-    deployment.close()
-    for statement in UNDO_0002:
-        deployment.execute(statement)
-
-    outcome = deployment.run_command("migrate")
-
-    assert outcome.returncode == 0, outcome.stderr
-    assert "applied 0002" in outcome.stdout
-    deployment.start()
-    with deployment.client(user) as client:
-        assert client.usage.stats() == before
-        assert len(list(client.presets.list())) == 24
-        client.projects.delete(project.id)
-        assert client.usage.stats().avatar_count == 0
-
-
-@pytest.mark.parametrize("mode", ["embedded", "distributed"])
-def test_rows_of_a_version_with_one_reference_keep_it(
-    request: pytest.FixtureRequest, user: str, mode: str
-) -> None:
-    deployment: Deployment = request.getfixturevalue(mode)
-    deployment.start()
-    with deployment.client(user) as client:
-        project = client.projects.create("Before")
         sarah = client.avatars.upload(project.id, PICTURE, name="Sarah")
         before = [
             final_state(
@@ -115,24 +79,22 @@ def test_rows_of_a_version_with_one_reference_keep_it(
             )
             for ids in ([], [sarah.id])
         ]
+        statistics = client.usage.stats()
+    assert (statistics.avatar_count, statistics.recent_upload_count) == (5, 3)
     deployment.close()
-    for table in ("avatar_generations", "avatars"):
-        deployment.execute(f"ALTER TABLE {table} DROP COLUMN further_reference_avatar_ids")
-    deployment.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0012%'")
-    for row in deployment.rows("generation_recipes"):
-        recipe = json.loads(row["recipe"]) if mode == "embedded" else row["recipe"]
-        for later in ("reference_avatar_ids", "reference_sha256s"):
-            del recipe[later]
-        deployment.execute(
-            "UPDATE generation_recipes SET recipe = %s WHERE generation_id = %s",
-            json.dumps(recipe),
-            row["generation_id"],
-        )
+    for statement in UNDO_0002:
+        deployment.execute(statement)
+    undo_0012(deployment)
 
-    assert "applied 0012" in deployment.run_command("migrate").stdout
+    outcome = deployment.run_command("migrate")
 
+    assert outcome.returncode == 0, outcome.stderr
+    assert "applied 0002" in outcome.stdout
+    assert "applied 0012" in outcome.stdout
     deployment.start()
     with deployment.client(user) as client:
+        assert client.usage.stats() == statistics
+        assert len(list(client.presets.list())) == 24
         for generation in before:
             assert client.generations.get(generation.id) == generation
             recipe = client.generations.recipe(generation.id)
@@ -144,6 +106,24 @@ def test_rows_of_a_version_with_one_reference_keep_it(
             again = client.generations.reproduce(generation.id, project=project.id)
             *_, last = client.generations.watch(again.id, timeout=20.0)
             assert present(last.reproduction).identical_pixels
+        client.projects.delete(project.id)
+        assert client.usage.stats().avatar_count == 0
+
+
+def undo_0012(deployment: Deployment) -> None:
+    """Undo migration 0012: a generation, an avatar and a recipe have at most one reference."""
+    for table in ("avatar_generations", "avatars"):
+        deployment.execute(f"ALTER TABLE {table} DROP COLUMN further_reference_avatar_ids")
+    deployment.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0012%'")
+    for row in deployment.rows("generation_recipes"):
+        recipe = json.loads(row["recipe"]) if deployment.is_embedded else row["recipe"]
+        for later in ("reference_avatar_ids", "reference_sha256s"):
+            del recipe[later]
+        deployment.execute(
+            "UPDATE generation_recipes SET recipe = %s WHERE generation_id = %s",
+            json.dumps(recipe),
+            row["generation_id"],
+        )
 
 
 def test_workers_of_a_version_without_rows_draw_during_an_upgrade(distributed: Deployment, user: str) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from avatar_creator import AvatarCreator, FailedPreconditionError, ImageVariant, NotFoundError
 from tests import pictures
 from tests.support.service import Deployment
+from tests.support.shared_services import deployed
 from tests.support.threads import Threads
 from tests.support.waiting import wait_until
 
@@ -20,18 +21,38 @@ THUMBNAIL = ImageVariant.THUMBNAIL
 SKETCH = pictures.png(pictures.scene())
 
 
+@pytest.fixture(scope="module")
+def service(request: pytest.FixtureRequest) -> Iterator[Deployment]:
+    """A running server without a worker, for all tests here."""
+    with deployed(request, "distributed") as deployment:
+        deployment.start_server()
+        yield deployment
+
+
 @pytest.fixture
-def client(distributed: Deployment, user: str) -> Iterator[AvatarCreator]:
-    """A client of a server that has no worker, as `user`."""
-    distributed.start_server()
-    with distributed.client(user) as connected:
+def without_worker(service: Deployment) -> Iterator[Deployment]:
+    """The running server. A worker that the test starts ends with the test."""
+    yield service
+    for worker in service.workers:
+        worker.close()
+
+
+@pytest.fixture
+def client(without_worker: Deployment, user: str) -> Iterator[AvatarCreator]:
+    """A client of that server, as `user`."""
+    with without_worker.client(user) as connected:
         yield connected
 
 
-def test_an_upload_succeeds_without_a_worker_and_gets_its_thumbnail_later(
-    distributed: Deployment, client: AvatarCreator
+def test_an_upload_gets_its_thumbnail_from_a_later_worker_and_a_deleted_avatar_leaves_no_file(
+    without_worker: Deployment, client: AvatarCreator, user: str
 ) -> None:
     project = client.projects.create("Waiting room")
+    removed = client.avatars.upload(project.id, SKETCH, name="Second thoughts")
+    client.avatars.delete(removed.id)
+    with pytest.raises(NotFoundError):
+        client.avatars.get(removed.id)
+    [file] = _stored(without_worker, user)  # only a worker removes the file
 
     avatar = client.avatars.upload(project.id, SKETCH, name="Sarah")
 
@@ -45,81 +66,74 @@ def test_an_upload_succeeds_without_a_worker_and_gets_its_thumbnail_later(
     assert listed.thumbnail_pending
     assert not listed.thumbnail_data
 
-    distributed.start_worker()
+    without_worker.start_worker()
 
     wait_until(lambda: not client.avatars.get(avatar.id).thumbnail_pending)
     thumbnail = Image.open(BytesIO(client.avatars.download(avatar.id, variant=THUMBNAIL)))
     assert (thumbnail.format, thumbnail.size) == ("WEBP", (300, 300))
-    wait_until(lambda: not distributed.rows("quick_work"))
+    wait_until(lambda: not without_worker.rows("quick_work"))
+    assert len(_rows_of_files(without_worker, user)) == 2
+    stored = _stored(without_worker, user)
+    assert (len(stored), file in stored) == (2, False)
 
 
 def test_a_picture_that_costs_a_worker_too_much_gets_a_plain_thumbnail(
-    distributed: Deployment, client: AvatarCreator
+    without_worker: Deployment, client: AvatarCreator
 ) -> None:
     project = client.projects.create("Large")
     avatar = client.avatars.upload(
-        project.id, pictures.png(Image.new("RGB", (6000, 6000), "red")), name="Sarah"
+        project.id, pictures.png(Image.new("RGB", (3000, 3000), "red")), name="Sarah"
     )
 
-    distributed.start_worker(DECODING_MEMORY_MIB="32")
+    without_worker.start_worker(DECODING_MEMORY_MIB="32")
 
     wait_until(lambda: not client.avatars.get(avatar.id).thumbnail_pending)
     thumbnail = Image.open(BytesIO(client.avatars.download(avatar.id, variant=THUMBNAIL)))
     assert (thumbnail.format, thumbnail.size) == ("WEBP", (300, 300))
     assert thumbnail.convert("L").getextrema() == (128, 128)
-    wait_until(lambda: not distributed.rows("quick_work"))
-
-
-def test_an_avatar_deleted_before_a_worker_starts_leaves_no_file(
-    distributed: Deployment, client: AvatarCreator
-) -> None:
-    project = client.projects.create("Second thoughts")
-    avatar = client.avatars.upload(project.id, SKETCH, name="Sarah")
-    client.avatars.delete(avatar.id)
-    with pytest.raises(NotFoundError):
-        client.avatars.get(avatar.id)
-    assert len(distributed.files()) == 1, "only a worker removes the file"
-
-    distributed.start_worker()
-
-    wait_until(lambda: not distributed.rows("quick_work"))
-    assert distributed.rows("files") == []
-    assert distributed.files() == set()
+    wait_until(lambda: not without_worker.rows("quick_work"))
 
 
 def test_orphaned_staged_files_are_deleted_after_an_hour(
-    distributed: Deployment, client: AvatarCreator
+    without_worker: Deployment, client: AvatarCreator, user: str
 ) -> None:
     project = client.projects.create("Crashes")
     with Threads(3) as uploads:
         for name in ("Forgotten", "Recent", "Owned"):
             uploads.submit(client.avatars.upload, project.id, SKETCH, name=name)
-    keys = {row["name"]: row for row in _files_by_avatar_name(distributed)}
+    keys = {row["name"]: row for row in _files_by_avatar_name(without_worker, project.id)}
     # The state after a server was killed between storing the bytes and writing the avatar.
-    distributed.execute("DELETE FROM quick_work")
-    distributed.execute("DELETE FROM avatars WHERE name IN ('Forgotten', 'Recent')")
+    without_worker.execute("DELETE FROM quick_work")
+    without_worker.execute("DELETE FROM avatars WHERE name IN ('Forgotten', 'Recent')")
     for name, age in (("Forgotten", timedelta(minutes=61)), ("Recent", timedelta(minutes=59))):
-        distributed.execute(
+        without_worker.execute(
             "UPDATE files SET state = 'staged', create_time = %s WHERE id = %s",
             datetime.now(UTC) - age,
             keys[name]["id"],
         )
-    assert _stored(distributed) == {row["key"] for row in keys.values()}
+    assert _stored(without_worker, user) == {row["key"] for row in keys.values()}
 
-    distributed.start_worker()
+    without_worker.start_worker()
 
     kept = {keys["Recent"]["key"], keys["Owned"]["key"]}
-    wait_until(lambda: _stored(distributed) == kept)
-    wait_until(lambda: {row["key"] for row in distributed.rows("files")} == kept)
+    wait_until(lambda: _stored(without_worker, user) == kept)
+    wait_until(lambda: {row["key"] for row in _rows_of_files(without_worker, user)} == kept)
     assert len(list(client.avatars.list(project.id))) == 1
 
 
-def _files_by_avatar_name(deployment: Deployment) -> list[dict[str, str]]:
+def _files_by_avatar_name(deployment: Deployment, project_id: str) -> list[dict[str, str]]:
     return deployment.execute(
         "SELECT avatars.name, files.id, files.key FROM avatars JOIN files ON files.id = avatars.image_file_id"
+        " WHERE avatars.project_id = %s",
+        project_id,
     )
 
 
-def _stored(deployment: Deployment) -> set[str]:
+def _rows_of_files(deployment: Deployment, user: str) -> list[dict[str, str]]:
+    return deployment.execute("SELECT key FROM files WHERE user_id = %s", user)
+
+
+def _stored(deployment: Deployment, user: str) -> set[str]:
     root: Path = deployment.upload_path
-    return {path.relative_to(root).as_posix() for path in deployment.files()}
+    paths = (path.relative_to(root).as_posix() for path in deployment.files())
+    return {path for path in paths if f"/{user}/" in path}

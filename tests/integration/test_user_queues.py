@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -19,7 +20,7 @@ from avatar_creator import GenerationPriority
 from avatar_creator_server.database.compiled_queries import Statement
 from avatar_creator_server.database.postgresql import Postgresql
 from tests import pictures
-from tests.support.doctor import checks_of
+from tests.support.doctor import Check, checks_of
 from tests.support.generations import row_of
 from tests.support.in_process import InProcessService
 from tests.support.rows import copy_row
@@ -274,15 +275,21 @@ async def test_restored_rows_without_queues_are_found_and_the_documented_sql_fil
         before = stored()
         for name in tables:
             distributed.execute(f"DELETE FROM {name}")
-        found = checks_of(distributed.run_command("doctor").stdout)["generations"]
+        found = await queue_check(distributed)
         assert found.result == "failed"
         assert "3 queue(s) of users have another length" in found.found
 
         distributed.execute(RESTORE_SQL)
 
         assert stored() == before
-        found = checks_of(distributed.run_command("doctor").stdout)["generations"]
+        found = await queue_check(distributed)
         assert "another length" not in found.found
+
+
+async def queue_check(deployment: Deployment) -> Check:
+    """Return the check of `doctor` about the queue. It asks the server, which runs in this process."""
+    finished = await asyncio.to_thread(deployment.run_command, "doctor")
+    return checks_of(finished.stdout)["generations"]
 
 
 class LongQueue:

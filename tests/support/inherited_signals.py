@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 _END_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 
@@ -17,3 +19,10 @@ def give_children_default_signals() -> None:
     for number in _END_SIGNALS:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def default_signals() -> None:
+    """Let the processes that tests start react to signals, even under nohup."""
+    # Not when this file is imported: processes of pytest-xdist must inherit what nohup has set.
+    give_children_default_signals()

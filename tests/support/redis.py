@@ -19,10 +19,10 @@ _START_SECONDS = 10.0
 
 
 class Redis:
-    """A Redis server that we did not start; the tests may use two of its databases."""
+    """A Redis server that we did not start; the tests may use three of its databases."""
 
     def __init__(self, url: str) -> None:
-        """Use the server at `redis://host:port/N`: the tests may flush its databases N and N + 1."""
+        """Use the server at `redis://host:port/N`: the tests may flush its databases N to N + 2."""
         self._parts = urlsplit(url)
         self._first_database = int(self._parts.path.strip("/"))
 
@@ -39,13 +39,13 @@ class Redis:
         number = urlsplit(url).path.strip("/")
         if not number.isdecimal() or int(number) == 0:
             raise RuntimeError(
-                f"TEST_REDIS_URL is {url}: the tests flush the database it names and the one after it, "
+                f"TEST_REDIS_URL is {url}: the tests flush the database it names and the two after it, "
                 "so it must end in a number that is not zero, as in redis://localhost:6379/1"
             )
         return Redis(url)
 
     def url(self, database: int = 0) -> str:
-        """Return the URL of the first (0) or second (1) database that the tests may use."""
+        """Return the URL of the first (0), second (1) or third (2) database that the tests may use."""
         return urlunsplit(self._parts._replace(path=f"/{self._first_database + database}"))
 
     def flush(self, database: int = 0) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from threading import Thread
-from typing import TypeVar
 
 import psutil
 import pytest
@@ -35,10 +35,9 @@ from avatar_creator_server.images.processing import accept_upload, decode, make_
 from tests import pictures
 from tests.support.waiting import wait_until
 
-T = TypeVar("T")
-
 MIB = 1024 * 1024
 MEMORY_MIB = 256
+LARGE_MEMORY_MIB = 1024
 USER = "sarah"
 LINEAR = pictures.png_chunk(b"gAMA", (100_000).to_bytes(4, "big"))
 """The chunk of a PNG with linear light."""
@@ -111,9 +110,9 @@ async def test_a_large_reference_comes_back_smaller(decoders: Decoders) -> None:
 @pytest.mark.parametrize(
     ("data", "limit"),
     [
-        (lambda: pictures.webp(flat(7000, 7000), lossless=True), "memory"),
-        (lambda: pictures.png_with_metadata(flat(6000, 6000, "RGBA"), orientation=6), "memory"),
-        (lambda: pictures.png_with_metadata(flat(7000, 7000), orientation=6), "memory"),
+        (lambda: pictures.webp(flat(4200, 4200), lossless=True), "memory"),
+        (lambda: pictures.png_with_metadata(flat(5600, 5600, "RGBA"), orientation=6), "memory"),
+        (lambda: pictures.png_with_metadata(flat(4700, 4700), orientation=6), "memory"),
         (lambda: pictures.many_scans_jpeg(97, flat(3000, 3000)), "scans"),
     ],
     ids=["WebP", "RGBA", "RGB", "scans"],
@@ -176,20 +175,21 @@ async def test_a_picture_that_costs_too_much_is_refused_before_it_is_decoded(
     ],
 )
 async def test_a_picture_within_the_estimate_passes_all_steps_within_the_limit(
-    picture: Callable[[], bytes],
+    picture: Callable[[], bytes], large_decoders: Decoders
 ) -> None:
     data = picture()
     kind = content_type_of(data)
     assert kind is not None
     stripped = strip_metadata(data, kind)
 
-    accepted = await alone("accept", stripped, len(data), lambda decoders: decoders.accept(USER, data, ""))
+    limit_memory(large_decoders, "accept", stripped, len(data))
+    accepted = await large_decoders.accept(USER, data, "")
     stored = replace(stripped, data=accepted.data, orientation=1)
     size = len(accepted.data)
-    await alone("thumbnail", stored, size, lambda decoders: decoders.thumbnail(USER, accepted.data))
-    await alone(
-        "reference", stored, size, lambda decoders: decoders.reference(USER, accepted.data, 4096, 4096)
-    )
+    limit_memory(large_decoders, "thumbnail", stored, size)
+    await large_decoders.thumbnail(USER, accepted.data)
+    limit_memory(large_decoders, "reference", stored, size)
+    await large_decoders.reference(USER, accepted.data, 4096, 4096)
 
 
 def png_of_16_bits(width: int, height: int) -> bytes:
@@ -204,16 +204,30 @@ def png_of_16_bits(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-async def alone(
-    task: Task, picture: StrippedPicture, size: int, run: Callable[[Decoders], Awaitable[T]]
-) -> T:
-    """Run a task in decoders that have exactly the estimated memory."""
-    needed = cost_of(picture, size, task).memory_bytes
-    decoders = Decoders(at_once=1, memory_mib=needed // MIB + 1, cpu_seconds=10)
-    try:
-        return await run(decoders)
-    finally:
-        await decoders.close()
+@pytest.fixture(scope="module")
+def shared_decoders() -> Iterator[Decoders]:
+    """Decoders whose child decodes the large pictures of all tests, as the child of a service does."""
+    running = Decoders(at_once=1, memory_mib=LARGE_MEMORY_MIB, cpu_seconds=10)
+    yield running
+    asyncio.run(running.close())
+
+
+@pytest.fixture
+async def large_decoders(shared_decoders: Decoders) -> AsyncIterator[Decoders]:
+    """Decoders with one child, which must survive the test."""
+    await shared_decoders.accept(USER, pictures.png(), "")
+    [before] = shared_decoders._idle
+    yield shared_decoders
+    assert shared_decoders._idle == [before]
+
+
+def limit_memory(decoders: Decoders, task: Task, picture: StrippedPicture, size: int) -> None:
+    """Give the child exactly the memory that decoders of the estimated memory would give it."""
+    needed = cost_of(picture, size, task).memory_bytes // MIB + 1
+    if sys.platform == "linux":  # elsewhere, children have no limit
+        pid = decoders._idle[0]._process.pid
+        _, most = resource.prlimit(pid, resource.RLIMIT_AS)
+        resource.prlimit(pid, resource.RLIMIT_AS, (most - (LARGE_MEMORY_MIB - needed) * MIB, most))
 
 
 async def test_memory_beyond_the_limit_is_refused(
@@ -439,7 +453,7 @@ def test_a_header_that_is_no_object_is_no_message(header: bytes) -> None:
 
 
 async def test_a_stored_picture_has_its_cost_although_no_upload_may_have_it(decoders: Decoders) -> None:
-    large = pictures.png(flat(9000, 9000))
+    large = pictures.png(flat(8000, 8000, "L"))
     with pytest.raises(InvalidArgumentError) as refused:
         await decoders.thumbnail(USER, large)
     assert refused.value.metadata == {"limit": "memory"}

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from types import ModuleType
 
 import httpx
@@ -29,7 +30,7 @@ _BOUNDED_BEFORE_THE_SEARCH = {
     "avatar_creator_tasks.providers.hosted.answers",
 }
 _NEEDS_TORCH = "avatar_creator_tasks.providers.diffusers"
-_LENGTH = 6_000
+_LENGTH = 3_000
 _TIMES_LONGER = 8
 _MAX_GROWTH = 4 * _TIMES_LONGER
 """Linear patterns grow by 8 on a quiet machine, and quadratic patterns by 64."""
@@ -43,6 +44,7 @@ def _modules() -> Iterator[ModuleType]:
                 yield importlib.import_module(found.name)
 
 
+@cache
 def _patterns() -> dict[str, re.Pattern[str] | re.Pattern[bytes]]:
     return {
         f"{module.__name__}.{name}": value

@@ -19,8 +19,10 @@ from tests.support.waiting import wait_until
 _REPOSITORY = Path(__file__).parents[2]
 _RUN_SECONDS = 60.0
 
+# What `tests/conftest.py` imports for this, without the servers and clients that it also imports.
 _CONFTEST = """
-from tests.conftest import default_signals, pytest_configure, pytest_runtest_teardown, pytest_unconfigure
+from tests.support.hang_guard import pytest_configure, pytest_runtest_teardown, pytest_unconfigure
+from tests.support.inherited_signals import default_signals
 """
 
 _HANGING = """

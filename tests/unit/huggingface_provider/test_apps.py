@@ -16,7 +16,7 @@ from avatar_creator_tasks.providers.base import PortraitRequest, Reference
 from tests.support.huggingface_router import RouterFake
 from tests.support.huggingface_router.fal_apps import APPS
 from tests.support.provider_recorder import Outputs
-from tests.unit.huggingface_provider.drawing import REQUEST, draw, only_submission
+from tests.unit.huggingface_provider.drawing import REQUEST, draw
 
 LORA = "example/lora"
 SIDE = 640
@@ -65,45 +65,26 @@ def test_the_fake_has_exactly_the_apps_of_the_table() -> None:
 
 
 @pytest.mark.parametrize("route", routes(), ids=case_name)
-async def test_an_app_takes_all_that_it_is_sent(route: Route, fake: RouterFake, outputs: Outputs) -> None:
+async def test_an_app_takes_all_that_it_is_sent_and_bills_the_price(
+    route: Route, fake: RouterFake, outputs: Outputs
+) -> None:
+    assert route.app is not None
+    takes_acceleration = "acceleration" in APPS[route.app.name].model_fields
+    prices = route.app.prices
+    references = route.max_references if route.name == "fal-ai-reference" else 0
     for asked in ((0, 0.0), (1, 0.01), (50, 20.0)):
-        references = route.max_references if route.name == "fal-ai-reference" else 0
-        await draw(
+        portrait = await draw(
             fake,
             outputs,
             request_for(route, steps=asked[0], guidance_scale=asked[1], references=references),
         )
 
-        submission = only_submission(fake)
-        assert route.app is not None
+        *_, submission = fake.submissions()
         assert submission["path"] == f"/fal-ai/{route.app.name}"
         assert submission["unknown_inputs"] == []
-        fake.reset()
-
-
-@pytest.mark.parametrize("route", routes(), ids=case_name)
-async def test_an_app_that_could_skip_steps_receives_that_it_must_not(
-    route: Route, fake: RouterFake, outputs: Outputs
-) -> None:
-    assert route.app is not None
-    references = 1 if route.name == "fal-ai-reference" else 0
-    await draw(fake, outputs, request_for(route, steps=0, guidance_scale=0, references=references))
-
-    body = only_submission(fake)["body"]
-    takes_acceleration = "acceleration" in APPS[route.app.name].model_fields
-    assert body.get("acceleration") == ("none" if takes_acceleration else None)
-
-
-@pytest.mark.parametrize("route", routes(), ids=case_name)
-async def test_the_price_is_that_of_the_units_that_fal_bills(
-    route: Route, fake: RouterFake, outputs: Outputs
-) -> None:
-    assert route.app is not None
-    references = route.max_references if route.name == "fal-ai-reference" else 0
-    portrait = await draw(fake, outputs, request_for(route, steps=0, guidance_scale=0, references=references))
-
-    units = int(portrait.facts["billable_units"])
-    prices = route.app.prices
-    assert route.price(SIDE, SIDE, references=references) == (
-        units * prices.per_megapixel + prices.first_megapixel + prices.per_picture
-    )
+        # An app that could skip steps must not.
+        assert submission["body"].get("acceleration") == ("none" if takes_acceleration else None)
+        units = int(portrait.facts["billable_units"])
+        assert route.price(SIDE, SIDE, references=references) == (
+            units * prices.per_megapixel + prices.first_megapixel + prices.per_picture
+        )
