@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, cast
 
 import grpc
+import psycopg2
+import psycopg2.extras
 from google.rpc import error_details_pb2, status_pb2
 
 from avatar_creator.v1 import avatar_service_pb2
@@ -38,6 +41,7 @@ TIMEOUT_SECONDS = 30.0
 
 CHUNK_BYTES = 256 * 1024
 
+_CONNECT_SECONDS = 10  # psycopg2 waits in C, where no timer of the tests can interrupt it
 _TABLES_OF_A_USER = (
     "avatar_projects",
     "avatars",
@@ -125,14 +129,14 @@ class Calls:
             pass
         return self.generations.GetGeneration(GetGenerationRequest(generation_id=generation_id)).generation
 
-    def create_cancelled(self, project_id: str) -> Generation:
-        """Create a generation and cancel it."""
+    def create_cancelled(self, project_id: str, *, by: Calls | None = None) -> Generation:
+        """Create a generation and cancel it, also by the calls of an operator."""
         while True:
             # A wide picture takes longer, so a worker rarely completes it before the cancellation.
             generation = self.create_generation(project_id, options={"width": LARGEST, "height": SMALLEST})
             try:
                 request = CancelGenerationRequest(generation_id=generation.id)
-                return self.generations.CancelGeneration(request).generation
+                return (by or self).generations.CancelGeneration(request).generation
             except grpc.RpcError as error:
                 if refusal_of(error).reason != "GENERATION_FINISHED":
                     raise
@@ -239,10 +243,31 @@ def refusal_of(error: Any) -> Refusal:
 
 def rows_of(deployment: Deployment, user: str) -> dict[str, list[Any]]:
     """Return every row of this user in the database, by table."""
-    return {
-        table: sorted(deployment.execute(f"SELECT * FROM {table} WHERE user_id = %s", user), key=repr)
-        for table in _TABLES_OF_A_USER
-    }
+    return all_rows(deployment, dict.fromkeys(_TABLES_OF_A_USER, ("WHERE user_id = %s", (user,))))
+
+
+def all_rows(
+    deployment: Deployment, conditions: Mapping[str, tuple[str, tuple[Any, ...]]]
+) -> dict[str, list[Any]]:
+    """Return the rows of each table that meet its condition, in one connection to the database.
+
+    Args:
+        deployment: The service.
+        conditions: By table, a `WHERE` clause and its parameters.
+    """
+    if deployment.is_embedded:
+        return {
+            table: sorted(deployment.execute(f"SELECT * FROM {table} {where}", *parameters), key=repr)
+            for table, (where, parameters) in conditions.items()
+        }
+    found = {}
+    url = deployment.settings["DATABASE_URL"]
+    with closing(psycopg2.connect(url, connect_timeout=_CONNECT_SECONDS)) as connection, connection:
+        cursor = connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor)
+        for table, (where, parameters) in conditions.items():
+            cursor.execute(f"SELECT * FROM {table} {where}", parameters)
+            found[table] = sorted(map(dict, cursor.fetchall()), key=repr)
+    return found
 
 
 def files_of(deployment: Deployment, user: str) -> dict[str, bytes]:

@@ -15,6 +15,9 @@ from tests.support.ports import free_port
 from tests.support.postgres import Postgres
 from tests.support.service import CLOSED_ADDRESS, Deployment, run_command
 
+ONE_STACK = pytest.mark.parametrize("shared_deployment", ["embedded"], indirect=True)
+"""Marks a test of what the API decides before it reaches the database: it needs one of the two stacks."""
+
 RunWithSettings: TypeAlias = Callable[..., FinishedCommand]
 
 

@@ -32,6 +32,7 @@ from avatar_creator.v1.persona_pb2 import Persona
 from avatar_creator_server.api.server import SERVICE_NAMES
 from tests import pictures
 from tests.contract.calls import TIMEOUT_SECONDS, Calls, files_of, refusal, refusal_of, rows_of
+from tests.contract.conftest import ONE_STACK
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
@@ -931,6 +932,7 @@ def test_every_rpc_has_limits_and_there_are_hundreds_of_bad_inputs() -> None:
     assert len(bad_inputs) > 500
 
 
+@ONE_STACK
 @pytest.mark.parametrize(
     ("rpc", "path", "bad"),
     [(rpc, path, limits[1]) for rpc, path, limits in LIMITS if limits[1]],
@@ -988,6 +990,7 @@ def _with_fresh_request_id(changes: Fields) -> Fields:
     return {path: fresh(path, value) for path, value in changes.items()}
 
 
+@ONE_STACK
 def test_all_violations_are_listed_at_once(owner: Owner) -> None:
     changes = {
         "project_id": "",
@@ -1015,6 +1018,7 @@ def test_all_violations_are_listed_at_once(owner: Owner) -> None:
     assert all(path in answer.message for path in answer.fields)
 
 
+@ONE_STACK
 @pytest.mark.parametrize(
     ("rpc", "changes", "path"),
     [
@@ -1050,6 +1054,7 @@ def test_an_error_with_thousands_of_violations_fits_into_headers(
     assert answer.fields[0] == path
 
 
+@ONE_STACK
 def test_only_one_of_the_two_fields_of_references_can_be_set(owner: Owner) -> None:
     fields = {"reference_avatar_id": "AVATAR", "reference_avatar_ids": ["AVATAR"]}
     before = owner.stored()
@@ -1065,6 +1070,7 @@ def test_only_one_of_the_two_fields_of_references_can_be_set(owner: Owner) -> No
     assert owner.stored() == before
 
 
+@ONE_STACK
 def test_an_update_lists_all_violations_at_once(owner: Owner) -> None:
     changes = {
         "project.id": "",
@@ -1217,6 +1223,7 @@ def test_a_time_before_the_year_1000_is_before_every_generation(owner: Owner) ->
     assert list(until) == []
 
 
+@ONE_STACK
 @pytest.mark.parametrize(
     "changes", [{"avatar_name": "   "}, {"persona.name": "   "}], ids=["name", "persona"]
 )
@@ -1256,6 +1263,7 @@ def nested(structs: int, lists: int) -> bytes:
     return value
 
 
+@ONE_STACK
 @pytest.mark.parametrize("structs", [0, 1, 2, 3])
 def test_metadata_over_20_levels_is_refused_and_up_to_20_levels_is_readable(
     disposable: Owner, structs: int
@@ -1288,6 +1296,7 @@ def test_metadata_over_20_levels_is_refused_and_up_to_20_levels_is_readable(
 # The id of another user, which only operators may name
 
 
+@ONE_STACK
 @pytest.mark.parametrize("rpc", ["ListProjects", "ListAvatars", "ListGenerations", "GetStats"])
 @pytest.mark.parametrize("role", [None, "", "OPS", "admin", ["ops"], True])
 def test_only_an_operator_may_name_another_user(owner: Owner, user: str, rpc: str, role: object) -> None:
@@ -1305,6 +1314,7 @@ def test_only_an_operator_may_name_another_user(owner: Owner, user: str, rpc: st
     assert owner.stored() == before
 
 
+@ONE_STACK
 def test_the_token_of_an_app_records_uses_of_that_app_only(owner: Owner) -> None:
     before = owner.stored()
     deployment = owner.deployment
@@ -1571,6 +1581,7 @@ def face(shared_deployment: Deployment) -> Iterator[tuple[Calls, str]]:
         yield calls, avatar.id
 
 
+@ONE_STACK
 def test_fields_outside_the_mask_are_not_validated(disposable: Owner) -> None:
     answer = disposable.send(
         "UpdateProject",
@@ -1580,6 +1591,7 @@ def test_fields_outside_the_mask_are_not_validated(disposable: Owner) -> None:
     assert (answer.name, answer.description) == ("Autumn", "")
 
 
+@ONE_STACK
 @pytest.mark.parametrize("paths", [("name",), ("*",), ("name", "description")])
 def test_a_name_in_the_mask_must_not_be_empty(owner: Owner, paths: tuple[str, ...]) -> None:
     before = owner.stored()

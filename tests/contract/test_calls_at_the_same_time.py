@@ -21,8 +21,10 @@ from avatar_creator.v1.generation_service_pb2 import WatchGenerationsRequest
 from avatar_creator_server.api.call_classes import CLASS_OF_RPC
 from avatar_creator_server.api.server import SERVICE_NAMES
 from tests.contract.calls import Calls, refusal_of
+from tests.support.in_process import InProcessService
 from tests.support.locked_table import locked_table
 from tests.support.service import Deployment
+from tests.support.service_in_thread import ServiceInThread
 from tests.support.waiting import wait_until
 
 OK = "OK"
@@ -31,15 +33,15 @@ Start = Callable[..., Deployment]
 
 
 @pytest.fixture
-def start(embedded: Deployment) -> Start:
-    """A function that starts a server with these settings."""
+def start(embedded: Deployment) -> Iterator[Start]:
+    """A function that starts a server with these settings, and without a worker."""
+    with ExitStack() as stack:
 
-    def start(**settings: str) -> Deployment:
-        embedded.settings |= settings
-        embedded.start_server()
-        return embedded
+        def start(**settings: str) -> Deployment:
+            stack.enter_context(ServiceInThread.serving(embedded, **settings))
+            return embedded
 
-    return start
+        yield start
 
 
 def test_every_rpc_of_the_contract_has_a_class() -> None:
@@ -168,9 +170,11 @@ SERVED, WAITING = 1, 32
 async def test_a_users_burst_beyond_the_queue_is_refused_and_another_user_is_served(
     distributed: Deployment,
 ) -> None:
-    distributed.start_server(**FEW_READS)
     burst = 400
-    async with grpc.aio.insecure_channel(distributed.target) as channel:
+    async with (
+        InProcessService.serving(distributed, **FEW_READS),
+        grpc.aio.insecure_channel(distributed.target) as channel,
+    ):
         reads = Reads(channel, distributed.token("sarah"))
         with locked_table(distributed, "avatar_projects"):
             reads.begin(burst)
@@ -184,9 +188,11 @@ async def test_a_users_burst_beyond_the_queue_is_refused_and_another_user_is_ser
 
 
 async def test_two_users_who_fill_the_queue_do_not_keep_out_a_third(distributed: Deployment) -> None:
-    distributed.start_server(**FEW_READS)
     refused = 8
-    async with grpc.aio.insecure_channel(distributed.target) as channel:
+    async with (
+        InProcessService.serving(distributed, **FEW_READS),
+        grpc.aio.insecure_channel(distributed.target) as channel,
+    ):
         sarah, omar, third = (Reads(channel, distributed.token(user)) for user in ("sarah", "omar", "third"))
         with locked_table(distributed, "avatar_projects"):
             for reads in (sarah, omar):
@@ -272,9 +278,11 @@ def test_connections_beyond_the_limit_are_closed(start: Start) -> None:
         assert sum(map(is_closed, connections)) >= 3
 
 
-def test_a_health_check_that_is_ok_is_not_logged_and_refusals_are_logged_in_part(start: Start) -> None:
-    service = start()
-    with grpc.insecure_channel(service.target) as channel:
+def test_a_health_check_that_is_ok_is_not_logged_and_refusals_are_logged_in_part(
+    embedded: Deployment,
+) -> None:
+    server = embedded.start_server()
+    with grpc.insecure_channel(embedded.target) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         for _ in range(50):
             health.Check(health_pb2.HealthCheckRequest(), timeout=5)
@@ -284,8 +292,6 @@ def test_a_health_check_that_is_ok_is_not_logged_and_refusals_are_logged_in_part
         for _ in range(200):
             with pytest.raises(grpc.RpcError):
                 stub.ListProjects(projects.ListProjectsRequest(), timeout=5)
-
-    server = service.servers[0]
 
     def refusals() -> tuple[int, int]:
         not_logged = sum(event["count"] for event in server.events("refusals_not_logged"))

@@ -159,7 +159,7 @@ def test_an_operator_lists_what_all_users_have(
         assert mine in [each["id"] for each in olga.json(listing, "list", "--user", user)]
         [line] = [
             line
-            for line in olga.run(listing, "list", "--user", "-", "--limit", "10000").stdout.splitlines()
+            for line in olga.run(listing, "list", "--user", "-", "--limit", "100").stdout.splitlines()
             if mine in line
         ]
         assert user in line

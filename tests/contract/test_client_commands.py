@@ -18,7 +18,8 @@ from tests.support.certificate import Certificate
 from tests.support.command_line import SMALL, CommandLine, error_message
 from tests.support.ports import free_port
 from tests.support.presence import present
-from tests.support.service import Deployment, ServiceProcess, run_command, run_in_turn
+from tests.support.service import Deployment, run_command
+from tests.support.service_in_thread import ServiceInThread
 from tests.support.waiting import wait_until
 
 UNKNOWN_ID = "01920000-0000-7000-8000-000000000000"
@@ -320,22 +321,16 @@ def test_an_ipv6_address_needs_no_brackets(
     embedded: Deployment, user: str, tmp_path: Path, host: str
 ) -> None:
     target = f"{host}:{free_port()}"
-    server = ServiceProcess(
-        "server", "serve", settings={**embedded.settings, "LISTEN_ADDRESS": target}, directory=tmp_path
-    )
-    embedded.servers.append(server)
-    server.wait_for_output("server_ready")
-
-    assert CommandLine(target, embedded.token(user), tmp_path).json("projects", "list") == []
+    with ServiceInThread.serving(embedded, LISTEN_ADDRESS=target):
+        assert CommandLine(target, embedded.token(user), tmp_path).json("projects", "list") == []
 
 
 def test_a_malformed_target_is_called_malformed(tmp_path: Path) -> None:
     malformed = ("localhost", "localhost:", ":50051", "::1", "[::1:1", "host:65536", "ftp://host:1", "дом:1")
     settings = {"AVATAR_CREATOR_TOKEN": "token"}
 
-    results = run_in_turn([(["stats", "--target", target], settings, tmp_path) for target in malformed])
-
-    for result in results:
+    for target in malformed:
+        result = run_command("stats", "--target", target, settings=settings, directory=tmp_path)
         assert error_message(result).startswith(
             "--target must be host:port, http://host:port or https://host:port"
         )
@@ -378,24 +373,17 @@ def test_a_server_with_tls_needs_the_option_and_a_trusted_certificate(
     for name, content in (("CERTIFICATE", certificate.certificate), ("KEY", certificate.key)):
         (tmp_path / f"{name}.pem").write_bytes(content)
         embedded.settings[f"TLS_{name}_FILE"] = str(tmp_path / f"{name}.pem")
-    server = ServiceProcess(
-        "server-with-tls",
-        "serve",
-        settings={**embedded.settings, "LISTEN_ADDRESS": embedded.target},
-        directory=tmp_path,
-    )
-    embedded.servers.append(server)
-    server.wait_for_output("server_ready")
-    command_line = CommandLine(embedded.target, embedded.token(user), tmp_path)
+    with ServiceInThread.serving(embedded):
+        command_line = CommandLine(embedded.target, embedded.token(user), tmp_path)
 
-    unreachable = command_line.error("stats")
-    assert f"cannot reach {command_line.target}: " in unreachable
-    assert "as a server with TLS does: connect with TLS" in unreachable
-    assert f"cannot reach {command_line.target}: " in command_line.error("stats", "--tls")
-    command_line.environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(tmp_path / "none.pem")
-    assert "none.pem cannot be read: No such file" in command_line.error("stats", "--tls")
-    command_line.environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(tmp_path / "CERTIFICATE.pem")
-    assert command_line.json("stats", "--tls")["avatar_count"] == 0
-    variables = command_line.environment | {"AVATAR_CREATOR_TARGET": f"https://{embedded.target}"}
-    listed = run_command("projects", "list", "--json", settings=variables, directory=tmp_path)
-    assert (listed.returncode, listed.stdout) == (0, "[]\n")
+        unreachable = command_line.error("stats")
+        assert f"cannot reach {command_line.target}: " in unreachable
+        assert "as a server with TLS does: connect with TLS" in unreachable
+        assert f"cannot reach {command_line.target}: " in command_line.error("stats", "--tls")
+        command_line.environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(tmp_path / "none.pem")
+        assert "none.pem cannot be read: No such file" in command_line.error("stats", "--tls")
+        command_line.environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(tmp_path / "CERTIFICATE.pem")
+        assert command_line.json("stats", "--tls")["avatar_count"] == 0
+        variables = command_line.environment | {"AVATAR_CREATOR_TARGET": f"https://{embedded.target}"}
+        listed = run_command("projects", "list", "--json", settings=variables, directory=tmp_path)
+        assert (listed.returncode, listed.stdout) == (0, "[]\n")

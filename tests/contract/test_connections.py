@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import count, islice
 
 import grpc
@@ -29,6 +30,7 @@ from tests.support.http2 import (
 from tests.support.postgres import Postgres
 from tests.support.redis import Redis
 from tests.support.service import Deployment
+from tests.support.service_in_thread import ServiceInThread
 from tests.support.waiting import wait_until
 
 STREAMS_PER_CONNECTION = 250
@@ -71,13 +73,15 @@ def cancel(service: Deployment, user: str, generation_id: str) -> None:
         calls.generations.CancelGeneration(CancelGenerationRequest(generation_id=generation_id))
 
 
-@pytest.mark.parametrize(
-    "sent", [b"", PREFACE, CLIENT[:-1]], ids=["nothing", "no settings", "incomplete settings"]
-)
-def test_a_handshake_that_never_comes_is_cut(embedded: Deployment, sent: bytes) -> None:
-    embedded.start_server()  # with the default idle time of connections, which is much longer
-    with connected(embedded.target, sent, seconds=30) as connection:
-        wait_until_closed(connection)
+def test_a_handshake_that_never_comes_is_cut(embedded: Deployment) -> None:
+    nothing, no_settings, incomplete_settings = b"", PREFACE, CLIENT[:-1]
+    with ServiceInThread.serving(embedded), ExitStack() as connections:
+        # The default idle time of connections is much longer than the wait.
+        for connection in [
+            connections.enter_context(connected(embedded.target, sent, seconds=30))
+            for sent in (nothing, no_settings, incomplete_settings)
+        ]:
+            wait_until_closed(connection)
 
 
 def test_a_connection_without_a_call_is_closed_but_not_one_with_a_watch(

@@ -19,8 +19,9 @@ import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 from redis import Redis as Connection
 
+from tests import pictures
 from tests.client.scripted_server import Failure, ScriptedServer
-from tests.contract.conftest import RunWithSettings
+from tests.contract.conftest import ONE_STACK, RunWithSettings
 from tests.contract.settings_cases import PEM
 from tests.support.certificate import Certificate
 from tests.support.command_line import CommandLine, FinishedCommand, error_message, printed
@@ -30,7 +31,8 @@ from tests.support.object_storage import ObjectStorage
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
 from tests.support.redis import Redis
-from tests.support.service import CLOSED_ADDRESS, Deployment, ServiceProcess
+from tests.support.service import CLOSED_ADDRESS, Deployment, ServiceProcess, run_command
+from tests.support.service_in_thread import ServiceInThread
 from tests.support.settings_trial import Trial, try_settings
 from tests.support.waiting import wait_until
 
@@ -262,11 +264,8 @@ def test_a_folder_without_a_service_is_a_doubt_and_stays_empty(run: RunWithSetti
 
 
 def test_pictures_in_another_folder_are_a_failure(embedded: Deployment, user: str) -> None:
-    embedded.start()
-    with embedded.client(user) as client:
-        project = client.projects.create("Spring")
-        client.generations.create(project.id, "a woman", width=256, height=256).wait()
-    embedded.servers[0].terminate()
+    with ServiceInThread.serving(embedded), embedded.client(user) as client:
+        client.avatars.upload(client.projects.create("Spring"), pictures.png(), name="Sarah")
     embedded.settings["UPLOAD_PATH"] = str(embedded.data_path / "elsewhere")
 
     check = checks_of(embedded.run_command("doctor").stdout)["storage"]
@@ -287,12 +286,14 @@ def test_a_temporary_folder_with_a_long_path_is_refused(run: RunWithSettings, tm
 # The service's own server
 
 
-@pytest.fixture
-def secured(embedded: Deployment, tmp_path: Path) -> Deployment:
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A running embedded service with TLS and metrics."""
+    directory = tmp_path_factory.mktemp("secured")
+    embedded = Deployment.embedded(directory)
     certificate = Certificate.make("avatars.example")
     for name, content in (("CERTIFICATE", certificate.certificate), ("KEY", certificate.key)):
-        path = tmp_path / f"{name.lower()}.pem"
+        path = directory / f"{name.lower()}.pem"
         path.write_bytes(content)
         embedded.settings[f"TLS_{name}_FILE"] = str(path)
     embedded.settings |= {
@@ -300,10 +301,13 @@ def secured(embedded: Deployment, tmp_path: Path) -> Deployment:
         "METRICS_ADDRESS": f"127.0.0.1:{free_port()}",
         "WEB_ADDRESS": embedded.web_target,
     }
-    server = ServiceProcess("secured", "serve", settings=embedded.settings, directory=tmp_path)
+    server = ServiceProcess("secured", "serve", settings=embedded.settings, directory=directory)
     embedded.servers.append(server)
-    server.wait_for_output("server_ready")
-    return embedded
+    try:
+        server.wait_for_output("server_ready")
+        yield embedded
+    finally:
+        embedded.close()
 
 
 def test_the_ports_of_the_service_itself_are_no_problem(secured: Deployment) -> None:
@@ -320,7 +324,6 @@ def test_the_ports_of_the_service_itself_are_no_problem(secured: Deployment) -> 
 
 
 def test_the_server_of_another_service_is_in_the_way(secured: Deployment, tmp_path: Path) -> None:
-    own = dict(secured.settings)
     other = Certificate.make()
     (tmp_path / "other.pem").write_bytes(other.certificate)
     (tmp_path / "other-key.pem").write_bytes(other.key)
@@ -333,9 +336,8 @@ def test_the_server_of_another_service_is_in_the_way(secured: Deployment, tmp_pa
             "TLS_KEY_FILE": str(tmp_path / "other-key.pem"),
         },
     ):
-        secured.settings.clear()
-        secured.settings.update(own | changes)
-        found = checks_of(secured.run_command("doctor").stdout)
+        finished = run_command("doctor", settings=secured.settings | changes, directory=secured.directory)
+        found = checks_of(finished.stdout)
         problems.append((found["address"].result, found["metrics"].result, found["address"].found))
 
     assert [problem[:2] for problem in problems] == [("failed", "failed")] * 3
@@ -387,7 +389,7 @@ def test_the_running_server_of_a_folder_is_found_at_another_address(embedded: De
 @pytest.mark.parametrize("kind", ["embedded", "distributed"])
 def test_a_schema_of_a_newer_version_is_a_warning(request: pytest.FixtureRequest, kind: str) -> None:
     deployment: Deployment = request.getfixturevalue(kind)
-    deployment.start()
+    deployment.run_command("migrate").check_returncode()
     deployment.execute(
         "INSERT INTO avatar_creator_migrations (name, applied) VALUES ('9999_from_the_future', %s)",
         datetime.now(UTC),
@@ -490,6 +492,7 @@ def test_a_running_server_is_asked_for_its_health_and_its_workers(
     assert list(tmp_path.iterdir()) == []
 
 
+@ONE_STACK
 def test_workers_stay_unknown_without_the_token_of_an_operator(
     shared_deployment: Deployment, user: str, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import BytesIO
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,8 @@ from avatar_creator import Attributes, AvatarCreator, NotFoundError, Persona, So
 from avatar_creator_server.database import seed_data
 from tests.support.generations import final_state
 from tests.support.presence import present
-from tests.support.service import Deployment, run_command
+from tests.support.service import Deployment
+from tests.support.service_in_thread import ServiceInThread
 
 
 @pytest.fixture
@@ -155,7 +157,7 @@ def test_a_generation_starts_from_a_persona_example(client: AvatarCreator) -> No
     assert client.personas.get(example.id).usage_count > example.usage_count
 
 
-def test_the_most_chosen_come_first(deployment: Deployment, own_client: AvatarCreator) -> None:
+def test_the_most_chosen_come_first(own_client: AvatarCreator) -> None:
     client = own_client
     presets, examples = list(client.presets.list()), list(client.personas.list())
     project = client.projects.create("Chosen")
@@ -178,20 +180,19 @@ def test_the_most_chosen_come_first(deployment: Deployment, own_client: AvatarCr
     assert [(example.id, example.usage_count) for example in list(client.personas.list())[:1]] == [
         (examples[7].id, 5)
     ]
-    client.projects.delete(project.id)
 
 
-@pytest.fixture
-def own_client(deployment: Deployment, user: str) -> AvatarCreator:
-    """A client of `deployment`, whose gallery no other test uses."""
-    connected: AvatarCreator = deployment.client(user)
-    return connected
+@pytest.fixture(params=["embedded", "distributed"])
+def own_client(request: pytest.FixtureRequest, user: str) -> Iterator[AvatarCreator]:
+    """A client of a service whose gallery no other test uses."""
+    deployment: Deployment = request.getfixturevalue(request.param)
+    with ServiceInThread.serving(deployment), deployment.client(user) as connected:
+        yield connected
 
 
 def test_a_repeated_migration_restores_the_gallery_and_keeps_other_entries(
     distributed: Deployment, user: str
 ) -> None:
-    distributed.start_server()
     changed, gone = seed_data.presets()[:2]
     [removed, *_] = seed_data.persona_examples()
     distributed.execute(
@@ -204,10 +205,10 @@ def test_a_repeated_migration_restores_the_gallery_and_keeps_other_entries(
         " VALUES ('theirs', 'Theirs', '', 'own', '{}', 4)"
     )
 
-    outcome = run_command("migrate", settings=distributed.settings, directory=distributed.directory)
+    outcome = distributed.run_command("migrate")
 
     assert outcome.returncode == 0, outcome.stderr
-    with distributed.client(user) as client:
+    with ServiceInThread.serving(distributed), distributed.client(user) as client:
         assert client.presets.get(changed["id"]).name == changed["name"]
         assert client.presets.get(changed["id"]).usage_count == 9
         assert client.presets.get(gone["id"]).name == gone["name"]

@@ -7,8 +7,8 @@ import os
 import re
 import signal
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from PIL import Image
 
 from avatar_creator import AvatarCreator
 from tests.support.command_line import SMALL, CommandLine
-from tests.support.generations import LARGEST, final_state, row_of
+from tests.support.generations import LARGEST, final_state
 from tests.support.service import Deployment
+from tests.support.service_in_thread import ServiceInThread
 from tests.support.waiting import wait_until
 
 MARKUP = "[red]x[/]"
@@ -70,38 +71,38 @@ def test_a_terminal_shows_the_progress(command_line: CommandLine, shared_client:
     assert f"Created avatar {MARKUP} (" in shown
 
 
-Hold = Callable[[str], None]
+@pytest.fixture
+def idle(embedded: Deployment) -> Iterator[Deployment]:
+    """A service whose generations stay in the queue: its worker exists in the database only."""
+    with ServiceInThread.serving(embedded):
+        later = datetime.now(UTC) + timedelta(hours=1)
+        embedded.execute(
+            "INSERT INTO workers (name, version, host, provider, slots, start_time, last_seen_time)"
+            " VALUES ('busy', '1', 'host', 'sketch', 1, %s, %s)",
+            *(later, later),
+        )
+        yield embedded
 
 
 @pytest.fixture
-def hold(shared_deployment: Deployment) -> Iterator[Hold]:
-    """Keeps a generation in the queue; before that, the workers are busy with portraits of other users."""
+def idle_client(idle: Deployment, user: str) -> Iterator[AvatarCreator]:
+    """A client of `idle`, as `user`."""
+    with idle.client(user) as connected:
+        yield connected
 
-    def postpone(generation_id: str) -> None:
-        assert shared_deployment.execute(
-            "UPDATE avatar_generations SET due_time = %s WHERE id = %s AND state = 'pending' RETURNING id",
-            datetime.now(UTC) + timedelta(hours=1),
-            generation_id,
-        ), row_of(shared_deployment, generation_id)["state"]
 
-    with ExitStack() as clients:
-        crowd = []
-        for number in range(20):
-            client = clients.enter_context(shared_deployment.client(f"crowd-{number}-{uuid.uuid4().hex}"))
-            project = client.projects.create("Spring")
-            generation = client.generations.create(project.id, "x", width=LARGEST, height=LARGEST)
-            crowd.append((client, project.id, generation.id))
-        yield postpone
-        for client, project_id, _ in crowd:
-            client.projects.delete(project_id)
+@pytest.fixture
+def idle_commands(idle: Deployment, user: str, tmp_path: Path) -> CommandLine:
+    """Commands of `user` against `idle`."""
+    return CommandLine(idle.target, idle.token(user), tmp_path)
 
 
 def test_a_watch_reports_how_the_generation_failed(
-    command_line: CommandLine, shared_client: AvatarCreator, shared_deployment: Deployment, hold: Hold
+    idle_commands: CommandLine, idle_client: AvatarCreator, idle: Deployment
 ) -> None:
-    project = shared_client.projects.create("Spring")
+    project = idle_client.projects.create("Spring")
     command = ("generate", "a portrait", "--project", project.id, "--watch", "--json")
-    cancelled, failed, interrupted = (command_line.start(*command) for _ in range(3))
+    cancelled, failed, interrupted = (idle_commands.start(*command) for _ in range(3))
     with cancelled, failed, interrupted:
         ids = {}
         for process in (cancelled, failed, interrupted):
@@ -109,16 +110,16 @@ def test_a_watch_reports_how_the_generation_failed(
             state = json.loads(process.stdout.readline())
             assert state["state"] == "pending"
             assert state["queue_position"] >= 0
-            hold(state["id"])
             ids[process] = state["id"]
 
-        shared_client.generations.cancel(ids[cancelled])
-        shared_deployment.execute(
+        idle_client.generations.cancel(ids[cancelled])
+        idle.execute(
             "UPDATE avatar_generations SET state = 'failed', stage = 'ended', revision = revision + 1,"
             " due_time = NULL, error_reason = 'PROVIDER_REJECTED', error_message = %s WHERE id = %s",
             f"no {MARKUP}",
             ids[failed],
         )
+        wait_until(lambda: watches(interrupted.pid), 20.0)
         interrupted.send_signal(signal.SIGINT)
         output = {process: process.communicate(timeout=20) for process in ids}
 
@@ -134,23 +135,21 @@ def test_a_watch_reports_how_the_generation_failed(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
 )
 def test_an_interrupted_command_says_how_to_go_on(
-    command_line: CommandLine,
-    shared_client: AvatarCreator,
-    hold: Hold,
+    idle_commands: CommandLine,
+    idle_client: AvatarCreator,
     number: signal.Signals,
     status: int,
 ) -> None:
-    project = shared_client.projects.create("Spring")
+    project = idle_client.projects.create("Spring")
     command = ("generate", "a portrait", "--project", project.id, "--variations", "2", "--watch")
 
-    with command_line.start(*command) as process:
+    with idle_commands.start(*command) as process:
         assert process.stderr is not None
         assert (
             "words of the prompt that it knows: it uses no word of this prompt" in process.stderr.readline()
         )
-        started = list(shared_client.generations.list())
-        for generation in started:
-            hold(generation.id)
+        wait_until(lambda: watches(process.pid), 20.0)
+        started = list(idle_client.generations.list())
         process.send_signal(number)
         output, errors = process.communicate(timeout=20)
 
@@ -162,11 +161,11 @@ def test_an_interrupted_command_says_how_to_go_on(
     assert errors.count("\n") == 1
     ((_, options),) = cancelled
     assert [(name, text) for name, text in followed] == [("watch", options)]
-    assert options.split()[2:] == ["--target", command_line.target]
+    assert options.split()[2:] == ["--target", idle_commands.target]
     assert set(options.split()[:2]) == {generation.id for generation in started}
 
-    with command_line.start("generations", "watch", *options.split()[:2]) as watching:
-        cancelling = command_line.run("generations", "cancel", *options.split()[:2])
+    with idle_commands.start("generations", "watch", *options.split()[:2]) as watching:
+        cancelling = idle_commands.run("generations", "cancel", *options.split()[:2])
         _, causes = watching.communicate(timeout=20)
     assert cancelling.returncode == 0, cancelling.stderr
     assert {line.removesuffix(".") for line in cancelling.stdout.splitlines()} == {
@@ -177,18 +176,17 @@ def test_an_interrupted_command_says_how_to_go_on(
 
 
 def test_an_interruption_while_a_note_is_written_does_not_repeat_the_note(
-    command_line: CommandLine, shared_client: AvatarCreator, hold: Hold
+    idle_commands: CommandLine, idle_client: AvatarCreator
 ) -> None:
-    project = shared_client.projects.create("Spring")
+    project = idle_client.projects.create("Spring")
     command = ("generate", "a portrait", "--project", project.id, "--watch")
     with (
         full_pipe() as (reading_end, writing_end),
-        command_line.start(*command, stderr=writing_end) as process,
+        idle_commands.start(*command, stderr=writing_end) as process,
     ):
         os.close(writing_end)
         wait_until(lambda: writes_to_stderr(process.pid), 20.0)
-        [started] = shared_client.generations.list()
-        hold(started.id)
+        [started] = idle_client.generations.list()
         process.send_signal(signal.SIGINT)
         with open(reading_end, encoding="utf-8", closefd=False) as stream:
             errors = stream.read().lstrip(FILLING)
@@ -218,6 +216,12 @@ def full_pipe() -> Iterator[tuple[int, int]]:
         os.close(reading_end)
 
 
+def watches(pid: int) -> bool:
+    """Return whether a process has the thread in which gRPC receives the answers of a stream."""
+    names = [(task / "comm").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return names.count(Path(f"/proc/{pid}/comm").read_text()) > 1
+
+
 def writes_to_stderr(pid: int) -> bool:
     """Return whether the main thread of a process is in a system call on its standard error."""
     number, *arguments = Path(f"/proc/{pid}/syscall").read_text().split()
@@ -242,16 +246,12 @@ def test_an_ended_generation_can_be_watched_and_not_cancelled(
     assert f"; {unknown}: RESOURCE_NOT_FOUND: " in message
 
 
-def test_the_queue_position_is_printed(
-    command_line: CommandLine, shared_client: AvatarCreator, hold: Hold
-) -> None:
-    project = shared_client.projects.create("Spring")
-    # A completed generation lets the service estimate the duration of the next one.
-    shared_client.generations.create(project.id, "x", width=256, height=256)
+def test_the_queue_position_is_printed(idle_commands: CommandLine, idle_client: AvatarCreator) -> None:
+    project = idle_client.projects.create("Spring")
+    idle_client.generations.create(project.id, "x", width=256, height=256)
 
-    text = command_line.run("generate", "a portrait", "--project", project.id).stdout
+    text = idle_commands.run("generate", "a portrait", "--project", project.id).stdout
     (generation_id,) = re.findall(r"Started generation (\S+): ", text)
-    hold(generation_id)
 
     assert re.search(r": pending, \d+ ahead in the queue", text), text
-    shared_client.generations.cancel(generation_id)
+    idle_client.generations.cancel(generation_id)

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from avatar_creator_server.settings import Settings
-from tests.contract.conftest import RunWithSettings, embedded_settings
+from tests.contract.conftest import ONE_STACK, RunWithSettings, embedded_settings
 from tests.contract.settings_cases import CANARY, PEM
 from tests.support.certificate import Certificate
 from tests.support.command_line import error_message, printed
 from tests.support.doctor import checks_of
 from tests.support.ports import free_port
-from tests.support.service import Deployment, run_in_turn
+from tests.support.service import Deployment, run_command
 
 ANOTHER_MACHINE = "192.0.2.1:50051"
 """An address of no machine: RFC 5737."""
@@ -57,6 +57,7 @@ def test_a_folder_that_cannot_be_created_is_named(
     assert variable in printed(finished)
 
 
+@ONE_STACK
 def test_a_second_server_on_the_same_port_is_refused(
     shared_deployment: Deployment, run: RunWithSettings
 ) -> None:
@@ -66,6 +67,7 @@ def test_a_second_server_on_the_same_port_is_refused(
     assert "is another server running there?" in message
 
 
+@ONE_STACK
 def test_a_port_in_use_is_not_blamed_on_the_certificate(
     shared_deployment: Deployment, run: RunWithSettings, tmp_path: Path
 ) -> None:
@@ -87,6 +89,7 @@ def test_a_port_in_use_is_not_blamed_on_the_certificate(
     )
 
 
+@ONE_STACK
 def test_a_port_in_use_for_metrics_is_named(shared_deployment: Deployment, run: RunWithSettings) -> None:
     message = error_message(run("serve", METRICS_ADDRESS=shared_deployment.target))
 
@@ -108,7 +111,9 @@ def test_every_command_refuses_a_bad_secret_with_the_same_sentence(tmp_path: Pat
     settings = embedded_settings(tmp_path) | {"JWT_SECRET": secret}
     commands = (["serve"], ["worker"], ["token", "--user", "sarah"], ["migrate"])
 
-    results = run_in_turn([(command, settings, tmp_path) for command in (*commands, ["doctor"])])
+    results = [
+        run_command(*command, settings=settings, directory=tmp_path) for command in (*commands, ["doctor"])
+    ]
 
     [message] = {error_message(result) for result in results[:-1]}
     assert message.startswith("JWT_SECRET ")
@@ -124,8 +129,9 @@ def test_a_damaged_secret_of_an_embedded_service_is_refused(tmp_path: Path, cont
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "jwt-secret").write_bytes(content)
 
-    serve, token, doctor = run_in_turn(
-        [(command, settings, tmp_path) for command in (["serve"], ["token", "--user", "x"], ["doctor"])]
+    serve, token, doctor = (
+        run_command(*command, settings=settings, directory=tmp_path)
+        for command in (["serve"], ["token", "--user", "x"], ["doctor"])
     )
 
     assert "jwt-secret has no complete secret: delete the file" in error_message(serve)
@@ -168,7 +174,9 @@ def test_an_address_of_another_machine_is_not_called_in_use(
 def test_diffusers_without_its_libraries_is_refused_by_those_that_draw(tmp_path: Path) -> None:
     settings = embedded_settings(tmp_path) | {"PROVIDER": "diffusers"}
 
-    serve, doctor = run_in_turn([(command, settings, tmp_path) for command in (["serve"], ["doctor"])])
+    serve, doctor = (
+        run_command(command, settings=settings, directory=tmp_path) for command in ("serve", "doctor")
+    )
 
     assert "PROVIDER is diffusers" in error_message(serve)
     assert "install the extra gpu from the wheel" in error_message(serve)
@@ -192,29 +200,6 @@ def test_only_one_setting_has_a_name_that_a_service_of_kubernetes_sets() -> None
     assert [name for name in Settings.model_fields if injected.fullmatch(name.upper())] == ["redis_port"]
 
 
-def test_the_demo_ignores_every_setting_of_another_service(run: RunWithSettings, tmp_path: Path) -> None:
-    folder = tmp_path / "demo"
-
-    finished = run(
-        "demo",
-        *("--folder", str(folder)),
-        DATABASE_URL="postgresql://u:p@ss@nosuchhost.invalid/x",
-        REDIS_URL="redis://h?family=6",
-        REDIS_PORT="tcp://10.0.0.1:6379",
-        JWT_SECRET=PEM,
-        JWT_ISSUER="issuer",
-        METRICS_ADDRESS="nowhere",
-        LOG_LEVEL="loud",
-        GENERATION_LIMIT_PER_DAY="none",
-        MODERATION_API_KEY=f"{CANARY}\n",
-        TLS_KEY_FILE="none.pem",
-        PROVIDER="",
-    )
-
-    assert finished.returncode == 0, printed(finished)
-    assert (folder / "portrait.png").exists()
-
-
 def test_the_demo_says_why_it_cannot_draw(run: RunWithSettings, tmp_path: Path) -> None:
     finished = run(
         "demo",
@@ -224,19 +209,3 @@ def test_the_demo_says_why_it_cannot_draw(run: RunWithSettings, tmp_path: Path) 
     )
 
     assert "HUGGINGFACE_ENDPOINT_URL is not set" in error_message(finished)
-
-
-def test_the_demo_ends_when_its_provider_cannot_be_reached(run: RunWithSettings, tmp_path: Path) -> None:
-    finished = run(
-        "demo",
-        *("--folder", str(tmp_path / "demo")),
-        HUGGINGFACE_API_KEY=f"hf_{CANARY}",
-        HUGGINGFACE_BASE_URL=f"http://127.0.0.1:{free_port()}",
-    )
-
-    assert finished.returncode == 1
-    assert finished.stderr.splitlines()[-1] == (
-        "error: the portrait could not be drawn: could not connect to the provider; "
-        "run `avatar-creator doctor`, or unset HUGGINGFACE_API_KEY to draw with sketch"
-    )
-    assert CANARY not in printed(finished)

@@ -45,6 +45,7 @@ from avatar_creator.v1.operations_pb2 import GenerationFilter
 from avatar_creator_server.api.server import SERVICE_NAMES
 from tests import pictures
 from tests.contract.calls import TIMEOUT_SECONDS, Calls, Refusal, refusal, refusal_of, rows_of
+from tests.contract.conftest import ONE_STACK
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
@@ -251,6 +252,7 @@ def test_every_rpc_of_the_contract_is_in_exactly_one_table() -> None:
     assert sorted(tables) == sorted(RPCS)
 
 
+@ONE_STACK
 @pytest.mark.parametrize("rpc", OF_OPERATORS)
 def test_an_rpc_of_operators_refuses_a_user_before_it_reads_the_request(
     shared_deployment: Deployment, channel: grpc.Channel, user: str, rpc: str
@@ -343,6 +345,7 @@ BAD_TOKENS: dict[str, tuple[str, TokenMaker]] = {
 }
 
 
+@ONE_STACK
 @pytest.mark.parametrize(("reason", "make"), BAD_TOKENS.values(), ids=list(BAD_TOKENS))
 def test_every_rpc_refuses_the_token(
     shared_deployment: Deployment, channel: grpc.Channel, user: str, reason: str, make: TokenMaker
@@ -356,6 +359,7 @@ def test_every_rpc_refuses_the_token(
     } == dict.fromkeys(RPCS, (grpc.StatusCode.UNAUTHENTICATED, reason, "avatar-creator"))
 
 
+@ONE_STACK
 @pytest.mark.parametrize(
     "raw", [b"\xff\xff\xff", b"\x0a\x7fa", b"\x0a\x02\xff\xfe"], ids=["garbage", "cut short", "not UTF-8"]
 )
@@ -386,6 +390,7 @@ def _begins_with_text(method: MethodDescriptor) -> bool:
     return first is not None and first.type == first.TYPE_STRING
 
 
+@ONE_STACK
 @pytest.mark.parametrize(
     "sub", ["sarah", "a", "7", "x" * 128, "sarah@example.org", "auth0|5f7c8ec7c33c6c004bbafe82"]
 )
@@ -397,6 +402,7 @@ def test_a_valid_token_is_accepted(shared_deployment: Deployment, channel: grpc.
     assert isinstance(listed, projects_pb.ListProjectsResponse)
 
 
+@ONE_STACK
 def test_an_accepted_token_is_refused_after_it_has_expired(
     shared_deployment: Deployment, channel: grpc.Channel, user: str
 ) -> None:
@@ -413,6 +419,7 @@ def test_an_accepted_token_is_refused_after_it_has_expired(
     assert wait_until(refused).reason == "TOKEN_EXPIRED"
 
 
+@ONE_STACK
 def test_health_and_reflection_need_no_token(channel: grpc.Channel) -> None:
     health = health_pb2_grpc.HealthStub(channel)
     for name in ("", *SERVICE_NAMES):
@@ -426,6 +433,7 @@ def test_health_and_reflection_need_no_token(channel: grpc.Channel) -> None:
     assert {service.name for service in listed.list_services_response.service} >= set(SERVICE_NAMES)
 
 
+@ONE_STACK
 @pytest.mark.parametrize("name", ["provider of nothing", "x" * 100_000])
 def test_the_health_of_an_unknown_name_is_not_found(channel: grpc.Channel, name: str) -> None:
     health = health_pb2_grpc.HealthStub(channel)
@@ -621,6 +629,7 @@ def test_a_watch_of_another_user_needs_the_role(
     assert [state.user_id for state in seen] == [user, user]
 
 
+@ONE_STACK
 @pytest.mark.parametrize("rpc", USER_LISTS)
 @pytest.mark.parametrize("claims", [{}, {"role": "admin"}, {"role": ["ops"]}, {"role": "OPS"}], ids=str)
 def test_a_list_of_another_user_needs_the_role(
@@ -752,20 +761,16 @@ def test_an_operator_cancels_and_retries_for_the_user(
     shared_deployment: Deployment, calls: Calls, user: str, operator: str
 ) -> None:
     project = calls.create_project()
-    # Three generations for two slots: the last cannot end before it is cancelled.
-    *_, waiting = (
-        calls.create_generation(project.id, options={"width": 1440, "height": 1440}) for _ in range(3)
-    )
     with Calls(shared_deployment.target, shared_deployment.token(operator, role="ops")) as ops:
-        cancelled = ops.generations.CancelGeneration(
-            generations_pb.CancelGenerationRequest(generation_id=waiting.id)
-        ).generation
-        retry = generations_pb.RetryGenerationRequest(generation_id=waiting.id, request_id=str(uuid.uuid4()))
+        cancelled = calls.create_cancelled(project.id, by=ops)
+        retry = generations_pb.RetryGenerationRequest(
+            generation_id=cancelled.id, request_id=str(uuid.uuid4())
+        )
         retried = ops.generations.RetryGeneration(retry).generation
         again = ops.generations.RetryGeneration(retry).generation
 
     assert cancelled.user_id == retried.user_id == user
-    assert (retried.retry_of, again.id) == (waiting.id, retried.id)
+    assert (retried.retry_of, again.id) == (cancelled.id, retried.id)
     assert calls.wait_for_end(retried.id).avatar_id
     assert not rows_of(shared_deployment, operator)["avatar_generations"]
 
@@ -797,6 +802,7 @@ def test_every_call_of_an_operator_for_users_resources_is_logged(
     assert named >= {user, belongings.project_id, belongings.avatar_id, belongings.generation_id}
 
 
+@ONE_STACK
 @pytest.mark.parametrize("app_id", [7, "", " ", "x" * 121, "a\nb", ["pose-generator"]], ids=repr)
 def test_a_token_with_an_invalid_app_is_refused_but_an_empty_app_is_accepted(
     shared_deployment: Deployment, channel: grpc.Channel, user: str, app_id: Any

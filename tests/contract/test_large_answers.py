@@ -19,6 +19,7 @@ from avatar_creator.v1 import usage_service_pb2 as usage_pb
 from avatar_creator.v1.avatar_project_service_pb2 import GetProjectRequest
 from avatar_creator_server.api.answers import MAX_ITEM_BYTES
 from tests.contract.calls import Calls, refusal
+from tests.contract.conftest import ONE_STACK
 from tests.support.command_line import CommandLine
 from tests.support.large_answers import LONG, add_apps, add_avatars, large_metadata, long_persona
 from tests.support.presence import present
@@ -113,6 +114,7 @@ def test_a_batch_names_the_avatars_whose_thumbnails_do_not_fit(giant: Giant) -> 
     assert list(giant.calls.avatars.BatchGetAvatars(request).omitted_thumbnail_avatar_ids) == []
 
 
+@ONE_STACK
 def test_both_clients_return_every_thumbnail_of_a_batch(giant: Giant) -> None:
     target, token = giant.deployment.target, giant.deployment.token(giant.user)
 
@@ -209,11 +211,13 @@ def test_a_page_of_sums_has_the_requested_size(giant: Giant, used_avatar_id: str
     assert refusal(lambda: giant.calls.usage.SummarizeUsage(request)).reason == "PAGE_TOKEN_INVALID"
 
 
+@ONE_STACK
 def test_the_client_sums_the_uses_of_all_apps(giant: Giant, used_avatar_id: str) -> None:
     with giant.deployment.client(giant.user) as client:
         assert len(client.usage.summarize(used_avatar_id)) == APPS + 1
 
 
+@ONE_STACK
 def test_the_command_shows_the_uses_of_all_apps(giant: Giant, used_avatar_id: str, tmp_path: Path) -> None:
     command_line = CommandLine(giant.deployment.target, giant.deployment.token(giant.user), tmp_path)
 

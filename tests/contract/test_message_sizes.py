@@ -21,6 +21,7 @@ from avatar_creator.v1.generation_service_pb2 import CreateGenerationRequest
 from avatar_creator.v1.persona_pb2 import Persona
 from tests import pictures
 from tests.contract.calls import TIMEOUT_SECONDS, Calls, refusal
+from tests.contract.conftest import ONE_STACK
 from tests.support.service import Deployment
 
 MIB = 1024 * 1024
@@ -50,6 +51,7 @@ def listed(projects: AvatarProjectServiceStub, metadata: Metadata) -> Any:
     return projects.ListProjects(ListProjectsRequest(), metadata=tuple(metadata), timeout=TIMEOUT_SECONDS)
 
 
+@ONE_STACK
 @pytest.mark.parametrize("size", [8_400, 12_000, MAX_TOKEN_BYTES])
 def test_a_token_of_at_most_16_kib_always_passes(
     shared_deployment: Deployment, projects: AvatarProjectServiceStub, user: str, size: int
@@ -61,6 +63,7 @@ def test_a_token_of_at_most_16_kib_always_passes(
         listed(projects, [("authorization", bearer), ("x-forwarded-client-cert", "x" * 4_000)])
 
 
+@ONE_STACK
 @pytest.mark.parametrize("size", [MAX_TOKEN_BYTES + 4, 24_000, 60_000])
 def test_a_larger_token_is_always_refused_with_a_reason(
     shared_deployment: Deployment, projects: AvatarProjectServiceStub, user: str, size: int
@@ -77,6 +80,7 @@ def test_a_larger_token_is_always_refused_with_a_reason(
     assert refusals == {(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID", str(MAX_TOKEN_BYTES))}
 
 
+@ONE_STACK
 def test_metadata_over_64_kib_is_always_refused(
     shared_deployment: Deployment, projects: AvatarProjectServiceStub, user: str
 ) -> None:
@@ -87,6 +91,7 @@ def test_metadata_over_64_kib_is_always_refused(
     assert codes == {grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
+@ONE_STACK
 @pytest.mark.parametrize("first", ["", "Basic c2FyYWg6c2VjcmV0", "Bearer", "Bearer garbage", "own"])
 @pytest.mark.parametrize("own_is_first", [False, True])
 def test_two_authorizations_in_one_call_are_refused(
@@ -143,6 +148,7 @@ def test_a_chunk_of_1_mib_less_one_byte_is_accepted(calls: Calls) -> None:
     assert uploaded(calls, data, MIB - 1, MIB - 1, 2).avatar.image.width == 48
 
 
+@ONE_STACK
 @pytest.mark.parametrize("size", [MIB, 2 * MIB, 4 * MIB - 100])
 def test_a_larger_chunk_is_refused_by_its_name(calls: Calls, size: int) -> None:
     data = pictures.padded_jpeg(5 * MIB)
@@ -156,6 +162,7 @@ def test_a_larger_chunk_is_refused_by_its_name(calls: Calls, size: int) -> None:
     )
 
 
+@ONE_STACK
 def test_a_field_of_megabytes_is_refused_by_its_name(calls: Calls) -> None:
     refused = refusal(lambda: calls.projects.CreateProject(CreateProjectRequest(name="x" * 3 * MIB)))
 
@@ -163,6 +170,7 @@ def test_a_field_of_megabytes_is_refused_by_its_name(calls: Calls) -> None:
     assert refused.fields == ["name"]
 
 
+@ONE_STACK
 @pytest.mark.parametrize("character", ["x", "\N{GRINNING FACE}", "\0"])
 def test_an_error_with_long_violations_always_fits_into_the_headers_of_any_client(
     calls: Calls, character: str

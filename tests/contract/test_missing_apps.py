@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from tests.support.command_line import FinishedCommand
 from tests.support.doctor import checks_of
 from tests.support.generations import COMPLETED, FAILED, SMALLEST
 from tests.support.huggingface_router import Fault, RouterFake
+from tests.support.in_process import InProcessService
 from tests.support.presence import present
 from tests.support.service import CLOSED_ADDRESS, Deployment
 from tests.support.waiting import wait_until
@@ -151,29 +151,33 @@ def hosted(router: RouterFake) -> dict[str, str]:
     return {"HUGGINGFACE_API_KEY": KEY, **urls}
 
 
-@contextmanager
-def serving(deployment: Deployment, user: str) -> Iterator[AvatarCreator]:
-    """Start a service whose worker has read the list, and connect a user."""
-    if deployment.is_embedded:
-        deployment.start_server()
-    else:
-        deployment.start_worker()
-    wait_until(lambda: deployment.rows("model_mappings"))
-    if not deployment.is_embedded:
-        deployment.start_server()
-    with deployment.client(user) as client:
-        yield client
-
-
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-@pytest.mark.parametrize("mode", ["embedded", "distributed"])
-def test_what_is_offered_draws_and_everything_else_is_said_before(
-    request: pytest.FixtureRequest, router: RouterFake, user: str, mode: str, case: Case
+async def test_what_is_offered_draws_and_everything_else_is_said_before(
+    embedded: Deployment, router: RouterFake, user: str, case: Case
 ) -> None:
     router.map_apps(*case.offered)
-    deployment: Deployment = request.getfixturevalue(mode)
-    deployment.settings |= hosted(router)
-    with serving(deployment, user) as client:
+    embedded.settings |= hosted(router)
+    async with InProcessService.serving(embedded) as service, service.working():
+        await asyncio.to_thread(draw_both, embedded, router, user, case)
+
+
+@pytest.mark.parametrize("case", [CASES[FLUX_LORA], CASES[KONTEXT]], ids=[FLUX_LORA, KONTEXT])
+def test_a_server_knows_the_list_that_a_worker_has_read(
+    distributed: Deployment, router: RouterFake, user: str, case: Case
+) -> None:
+    router.map_apps(*case.offered)
+    distributed.settings |= hosted(router)
+    distributed.start_worker()
+    wait_until(lambda: distributed.rows("model_mappings"))
+    distributed.start_server()
+
+    draw_both(distributed, router, user, case)
+
+
+def draw_both(deployment: Deployment, router: RouterFake, user: str, case: Case) -> None:
+    """Draw a picture from text and one from a reference, once a worker has read the list."""
+    wait_until(lambda: deployment.rows("model_mappings"))
+    with deployment.client(user) as client:
         project = client.projects.create("Missing apps")
         face = client.avatars.upload(project.id, pictures.jpeg(), name="Sarah")
 

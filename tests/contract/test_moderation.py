@@ -19,6 +19,7 @@ from avatar_creator import (
 from tests.support.generations import SMALLEST
 from tests.support.moderation_service import FLAGGED_CATEGORIES, Mode, ModerationServiceFake
 from tests.support.service import Deployment
+from tests.support.service_in_thread import ServiceInThread
 
 SMALL: dict[str, Any] = {"width": SMALLEST, "height": SMALLEST}
 KEY = "sk-canary-9c1e"
@@ -226,22 +227,16 @@ def test_a_retry_is_checked_with_the_current_deny_list(tmp_path: Path, user: str
     deny_list = tmp_path / "denied.txt"
     deny_list.write_text("other\n")
     deployment = Deployment.embedded(tmp_path, PROMPT_DENY_LIST_FILE=str(deny_list))
-    try:
-        server = deployment.start_server()
-        with deployment.client(user) as avatars:
-            project = avatars.projects.create("Retried")
-            generation = avatars.generations.create(project.id, f"a {WORD}", width=1440, height=1440)
-            avatars.generations.cancel(generation.id)
-        server.terminate()
-        deny_list.write_text(f"{WORD}\n")
-        deployment.start_server()
-        with deployment.client(user) as avatars:
-            with pytest.raises(InvalidArgumentError) as refusal:
-                avatars.generations.retry(generation.id)
-            assert refusal.value.reason == "PROMPT_REFUSED"
-            assert [found.id for found in avatars.generations.list()] == [generation.id]
-    finally:
-        deployment.close()
+    with ServiceInThread.serving(deployment), deployment.client(user) as avatars:
+        project = avatars.projects.create("Retried")
+        generation = avatars.generations.create(project.id, f"a {WORD}", **SMALL)
+        avatars.generations.cancel(generation.id)
+    deny_list.write_text(f"{WORD}\n")
+    with ServiceInThread.serving(deployment), deployment.client(user) as avatars:
+        with pytest.raises(InvalidArgumentError) as refusal:
+            avatars.generations.retry(generation.id)
+        assert refusal.value.reason == "PROMPT_REFUSED"
+        assert [found.id for found in avatars.generations.list()] == [generation.id]
 
 
 def test_the_log_has_no_key_and_no_words(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.support.command_line import CommandLine, Terminal
 from tests.support.doctor import checks_of
 from tests.support.generations import CANCELLED, COMPLETED, PENDING, SMALLEST
 from tests.support.service import CLOSED_ADDRESS, Deployment
+from tests.support.service_in_thread import ServiceInThread
 from tests.support.waiting import wait_until
 
 
@@ -24,6 +26,13 @@ def olga(distributed: Deployment, tmp_path: Path) -> CommandLine:
     return CommandLine(distributed.target, distributed.token("olga", role="ops"), tmp_path)
 
 
+@pytest.fixture
+def olga_in_thread(distributed: Deployment, tmp_path: Path) -> Iterator[CommandLine]:
+    """The same against a service that needs no processes of its own."""
+    with ServiceInThread.serving(distributed) as service, service.working():
+        yield CommandLine(distributed.target, distributed.token("olga", role="ops"), tmp_path)
+
+
 def health_of_claims(deployment: Deployment) -> int:
     """Return the health of the name `claims`."""
     with connect(deployment.target, tls=False, root_certificates=None) as channel:
@@ -32,9 +41,9 @@ def health_of_claims(deployment: Deployment) -> int:
 
 
 def test_an_operator_pauses_the_queue_and_changes_what_waits(
-    distributed: Deployment, olga: CommandLine
+    distributed: Deployment, olga_in_thread: CommandLine
 ) -> None:
-    deployment = distributed
+    deployment, olga = distributed, olga_in_thread
     with deployment.client("sarah") as sarah:
         project = sarah.projects.create("Spring")
         paused = olga.json("queue", "pause", "--note", "new model")
@@ -138,8 +147,9 @@ def test_an_operator_drains_a_worker_and_limits_a_user(distributed: Deployment, 
 
 
 def test_everyone_lists_and_changes_their_own_generations_by_filter(
-    distributed: Deployment, olga: CommandLine, tmp_path: Path
+    distributed: Deployment, olga_in_thread: CommandLine, tmp_path: Path
 ) -> None:
+    olga = olga_in_thread
     sarahs = CommandLine(distributed.target, distributed.token("sarah"), tmp_path)
     with distributed.client("sarah") as sarah:
         spring, summer = (sarah.projects.create(name) for name in ("Spring", "Summer"))

@@ -10,6 +10,7 @@ import pytest
 
 import avatar_creator_server
 from tests.support.service import Deployment
+from tests.support.service_in_thread import ServiceInThread
 
 SIBLINGS = {
     "Pose Generator": "https://poses.example.com/new?avatar={avatar_id}",
@@ -26,9 +27,10 @@ def get(deployment: Deployment, path: str, **headers: str) -> httpx.Response:
 
 
 def test_the_page_learns_what_it_needs(embedded: Deployment) -> None:
-    embedded.start_server(SIBLING_APPS=json.dumps(SIBLINGS), WEB_ORIGINS="https://app.example.com")
-
-    answer = get(embedded, "/page.json")
+    chosen = {"SIBLING_APPS": json.dumps(SIBLINGS), "WEB_ORIGINS": "https://app.example.com"}
+    with ServiceInThread.serving(embedded, **chosen):
+        answer = get(embedded, "/page.json")
+        again = get(embedded, "/page.json", if_none_match=answer.headers["etag"])
 
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-cache"
@@ -43,7 +45,6 @@ def test_the_page_learns_what_it_needs(embedded: Deployment) -> None:
             "max_chunk_bytes": 1024 * 1024 - 1,
         },
     }
-    again = get(embedded, "/page.json", if_none_match=answer.headers["etag"])
     assert (again.status_code, again.content) == (304, b"")
 
 

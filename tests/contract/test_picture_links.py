@@ -18,6 +18,7 @@ from tests import pictures
 from tests.support.command_line import CommandLine
 from tests.support.presence import present
 from tests.support.service import Deployment
+from tests.support.service_in_thread import ServiceInThread
 from tests.support.waiting import wait_until
 
 PICTURE = pictures.jpeg()
@@ -77,22 +78,20 @@ def test_links_come_only_to_those_who_ask_for_them(
 def test_an_avatar_without_a_thumbnail_has_no_link_to_one(
     distributed: Deployment, user: str, browser: httpx.Client
 ) -> None:
-    distributed.start_server()
-    with distributed.client(user) as client:
+    with ServiceInThread.serving(distributed), distributed.client(user) as client:
         project = client.projects.create("No worker")
         pending = client.avatars.upload(project, PICTURE, name="Pending", defer_thumbnail=True)
         avatar = client.avatars.get(pending, include_links=True)
 
-    assert avatar.thumbnail_pending
-    assert avatar.thumbnail_url is None
-    assert browser.get(image_url(avatar)).status_code == 200
-    # Its signature is not that of a thumbnail, and none is given out before there is one.
-    assert browser.get(image_url(avatar).replace("original", "thumbnail")).status_code == 403
+        assert avatar.thumbnail_pending
+        assert avatar.thumbnail_url is None
+        assert browser.get(image_url(avatar)).status_code == 200
+        # Its signature is not that of a thumbnail, and none is given out before there is one.
+        assert browser.get(image_url(avatar).replace("original", "thumbnail")).status_code == 403
 
 
 def test_a_server_without_a_web_port_has_no_links(embedded: Deployment, user: str) -> None:
-    embedded.start_server(WEB_ADDRESS="none")
-    with embedded.client(user) as client:
+    with ServiceInThread.serving(embedded, WEB_ADDRESS="none"), embedded.client(user) as client:
         project = client.projects.create("No web port")
         avatar = client.avatars.upload(project, PICTURE, name="Sarah")
 
@@ -102,14 +101,18 @@ def test_a_server_without_a_web_port_has_no_links(embedded: Deployment, user: st
 def test_the_public_address_of_the_service_begins_each_link(
     embedded: Deployment, user: str, browser: httpx.Client
 ) -> None:
-    embedded.start_server(WEB_PUBLIC_URL="https://example.com/avatars/")
-    with embedded.client(user) as client:
-        avatar = with_links(client, client.avatars.upload(client.projects.create("P"), PICTURE, name="S"))
+    with (
+        ServiceInThread.serving(embedded, WEB_PUBLIC_URL="https://example.com/avatars/"),
+        embedded.client(user) as client,
+    ):
+        project = client.projects.create("P")
+        uploaded = client.avatars.upload(project, PICTURE, name="S", defer_thumbnail=True)
+        avatar = client.avatars.get(uploaded, include_links=True)
 
-    assert image_url(avatar).startswith(f"https://example.com/avatars/pictures/{avatar.id}/original?")
-    # As a proxy asks that takes the path of the page away.
-    local = image_url(avatar).replace("https://example.com/avatars", f"http://{embedded.web_target}")
-    assert browser.get(local).status_code == 200
+        assert image_url(avatar).startswith(f"https://example.com/avatars/pictures/{avatar.id}/original?")
+        # As a proxy asks that takes the path of the page away.
+        local = image_url(avatar).replace("https://example.com/avatars", f"http://{embedded.web_target}")
+        assert browser.get(local).status_code == 200
 
 
 @pytest.mark.parametrize("variant", ["original", "thumbnail"])
@@ -283,29 +286,30 @@ def test_a_deleted_avatar_is_gone_in_spite_of_its_link(
             assert answer.headers["cache-control"] == "no-store"
 
 
-def test_a_lost_file_is_not_found(deployment: Deployment, user: str, browser: httpx.Client) -> None:
-    with deployment.client(user) as client:
-        avatar = with_links(client, client.avatars.upload(client.projects.create("P"), PICTURE, name="S"))
-    for path in deployment.files():
+def test_a_lost_file_is_not_found(
+    shared_deployment: Deployment, shared_client: AvatarCreator, user: str, browser: httpx.Client
+) -> None:
+    project = shared_client.projects.create("P")
+    avatar = with_links(shared_client, shared_client.avatars.upload(project, PICTURE, name="S"))
+    files = [path for path in shared_deployment.files() if user in path.parts]
+    assert len(files) == 2
+    for path in files:
         path.unlink()
 
     assert browser.get(image_url(avatar)).status_code == 404
 
 
 def test_links_of_another_secret_are_refused(embedded: Deployment, user: str, browser: httpx.Client) -> None:
-    embedded.start_server()
-    with embedded.client(user) as client:
-        avatar = with_links(client, client.avatars.upload(client.projects.create("P"), PICTURE, name="S"))
-    url = image_url(avatar)
-    assert browser.get(url).status_code == 200
+    with ServiceInThread.serving(embedded), embedded.client(user) as client:
+        project = client.projects.create("P")
+        uploaded = client.avatars.upload(project, PICTURE, name="S", defer_thumbnail=True)
+        url = image_url(client.avatars.get(uploaded, include_links=True))
+        assert browser.get(url).status_code == 200
 
-    embedded.servers[0].close()
     embedded.settings["JWT_SECRET"] = "another-secret-" * 4
-    embedded.start_server()
-
-    assert browser.get(url).status_code == 403
-    with embedded.client(user) as client:
-        assert browser.get(image_url(client.avatars.get(avatar, include_links=True))).status_code == 200
+    with ServiceInThread.serving(embedded), embedded.client(user) as client:
+        assert browser.get(url).status_code == 403
+        assert browser.get(image_url(client.avatars.get(uploaded, include_links=True))).status_code == 200
 
 
 def test_the_command_shows_the_links(command_line: CommandLine, sarah: Avatar) -> None:

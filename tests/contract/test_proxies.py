@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from tests.client.connect_proxy import VARIABLES, ConnectProxy
+from tests.client.connect_proxy import ConnectProxy
 from tests.contract.conftest import RunWithSettings
+from tests.contract.settings_cases import DEAD_PROXIES
 from tests.support.command_line import CommandLine, error_message, printed
 from tests.support.doctor import checks_of
 from tests.support.service import Deployment
 
-DEAD = {spelled: "http://127.0.0.1:9" for name in VARIABLES for spelled in (name, name.upper())}
-"""Every variable names a proxy that does not exist."""
 SOCKS = {"all_proxy": "socks5://127.0.0.1:9"}
-
-
-def test_the_demo_needs_no_proxy(run: RunWithSettings, tmp_path: Path) -> None:
-    finished = run("demo", "--folder", str(tmp_path / "demo"), **DEAD)
-
-    assert finished.returncode == 0, finished.stderr
-    assert (tmp_path / "demo" / "portrait.png").is_file()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_command_reaches_a_service_on_this_machine(command_line: CommandLine, host: str) -> None:
     command_line.target = command_line.target.replace("127.0.0.1", host)
 
-    finished = command_line.run("projects", "create", "Spring", "--json", **DEAD)
+    finished = command_line.run("projects", "create", "Spring", "--json", **DEAD_PROXIES)
 
     assert finished.returncode == 0, finished.stderr
     assert json.loads(finished.stdout)["name"] == "Spring"
@@ -58,7 +49,7 @@ def test_doctor_reaches_a_provider_on_this_machine(
         HUGGINGFACE_HUB_URL=f"http://{shared_deployment.target}",
         DATABASE_URL=database_url,
         REDIS_URL=redis_url,
-        **DEAD,
+        **DEAD_PROXIES,
     )
 
     # The address is that of a gRPC server, which is not a provider but answers.

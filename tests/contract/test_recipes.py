@@ -19,9 +19,11 @@ from avatar_creator import (
     NotFoundError,
     SourceType,
 )
+from tests.contract.conftest import ONE_STACK
 from tests.support.generations import COMPLETED, SMALLEST, final_state
 from tests.support.presence import present
 from tests.support.service import Deployment
+from tests.support.service_in_thread import ServiceInThread
 
 SMALL: dict[str, Any] = {"width": SMALLEST, "height": SMALLEST}
 
@@ -61,6 +63,7 @@ def test_a_completed_generation_has_a_recipe(shared_client: AvatarCreator, proje
     assert recipe.pixels_sha256 == pixels_of(picture_of(shared_client, generation))
 
 
+@ONE_STACK
 def test_the_file_of_the_picture_has_the_recipe_and_its_digital_source_type(
     shared_client: AvatarCreator, project_id: str, user: str
 ) -> None:
@@ -75,6 +78,7 @@ def test_the_file_of_the_picture_has_the_recipe_and_its_digital_source_type(
     assert project_id not in text
 
 
+@ONE_STACK
 def test_a_recipe_can_be_left_out_of_the_file_but_is_always_stored(
     shared_client: AvatarCreator, project_id: str
 ) -> None:
@@ -90,6 +94,7 @@ def test_a_recipe_can_be_left_out_of_the_file_but_is_always_stored(
     assert shared_client.generations.recipe(generation.id) is not None
 
 
+@ONE_STACK
 def test_the_thumbnail_has_no_recipe(shared_client: AvatarCreator, project_id: str) -> None:
     generation = drawn(shared_client, project_id)
     avatar = shared_client.avatars.get(present(generation.avatar_id))
@@ -99,8 +104,7 @@ def test_the_thumbnail_has_no_recipe(shared_client: AvatarCreator, project_id: s
 
 
 def test_a_cancelled_generation_has_no_recipe(embedded: Deployment, user: str) -> None:
-    embedded.start_server()
-    with embedded.client(user) as client:
+    with ServiceInThread.serving(embedded), embedded.client(user) as client:
         project = client.projects.create("Cancelled")
         generation = client.generations.create(project.id, "a woman", width=1440, height=1440)
         client.generations.cancel(generation.id)
@@ -192,6 +196,7 @@ def test_a_picture_can_start_from_the_picture_of_another_avatar(
     assert len(pixels) == 3
 
 
+@ONE_STACK
 def test_a_route_that_takes_one_reference_refuses_two(shared_client: AvatarCreator, project_id: str) -> None:
     first, second = drawn(shared_client, project_id), drawn(shared_client, project_id)
     with pytest.raises(InvalidArgumentError) as refusal:
@@ -211,17 +216,16 @@ def test_a_route_that_takes_one_reference_refuses_two(shared_client: AvatarCreat
 def test_a_generation_fails_if_its_reference_is_deleted_before_the_drawing(
     distributed: Deployment, user: str
 ) -> None:
-    distributed.start()
-    with distributed.client(user) as client:
+    with ServiceInThread.serving(distributed) as service, distributed.client(user) as client:
         project = client.projects.create("Gone")
-        first = drawn(client, project.id)
-        distributed.workers[0].kill()
+        with service.working():
+            first = drawn(client, project.id)
         generation = client.generations.create(
             project.id, "a woman", reference=present(first.avatar_id), **SMALL
         )
         client.avatars.delete(present(first.avatar_id))
-        distributed.start_worker()
-        *_, last = client.generations.watch(generation.id, timeout=30.0)
+        with service.working():
+            *_, last = client.generations.watch(generation.id, timeout=30.0)
 
     assert present(last.error).explanation == (
         f"the reference avatar {first.avatar_id} has been deleted: choose another reference"
@@ -278,6 +282,7 @@ def test_a_group_of_another_user_is_not_found(
             list(other.generations.watch_many(group_id=variations.id))
 
 
+@ONE_STACK
 def test_an_option_that_sketch_does_not_support_is_a_warning_or_with_strict_an_error(
     shared_client: AvatarCreator, project_id: str
 ) -> None:
@@ -301,6 +306,7 @@ def test_an_option_that_sketch_does_not_support_is_a_warning_or_with_strict_an_e
     assert len(list(shared_client.generations.list(project=project_id))) == 1
 
 
+@ONE_STACK
 def test_the_warning_of_sketch_says_which_words_it_read_and_nothing_else_changes(
     shared_client: AvatarCreator, project_id: str
 ) -> None:
@@ -320,8 +326,11 @@ def test_the_warning_of_sketch_says_which_words_it_read_and_nothing_else_changes
 
 
 def test_a_recipe_of_another_version_of_the_drawing_is_refused(embedded: Deployment, user: str) -> None:
-    embedded.start_server()
-    with embedded.client(user) as client:
+    with (
+        ServiceInThread.serving(embedded) as service,
+        service.working(),
+        embedded.client(user) as client,
+    ):
         project = client.projects.create("Older")
         generation = drawn(client, project.id)
         again = client.generations.reproduce(generation, project=project)

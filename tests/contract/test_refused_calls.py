@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+import pytest_asyncio
 
 from avatar_creator.v1.avatar_pb2 import Avatar
 from avatar_creator.v1.avatar_project_pb2 import AvatarProject
@@ -35,18 +36,24 @@ from avatar_creator_server.database.call_limits import current_call_limits
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.errors import overloaded_error
 from tests import pictures
-from tests.contract.calls import Calls, refusal_of, rows_of
+from tests.contract.calls import Calls, all_rows, refusal_of, rows_of
 from tests.support.in_process import InProcessService
+from tests.support.postgres import Postgres
+from tests.support.redis import Redis
 from tests.support.service import Deployment
 
 PICTURE = pictures.png()
 MOST_TURNS = 20
 """More turns at the database than a call takes."""
+OF_OPERATORS = ("workers", "queue_pauses", "user_limits")
+"""The tables that operators change."""
 WORKER = "press"
 """The name of a worker in the database."""
 LATER = datetime.now(UTC) + timedelta(hours=1)
 DELAYED = "a portrait that waits for its next attempt"
 """The prompt of a generation that is not yet due."""
+
+_REDIS_DATABASE = 2
 
 Call = Callable[[], Any]
 
@@ -82,18 +89,31 @@ class DatabaseTurns:
         monkeypatch.setattr(Database, name, counted)
 
 
-@pytest.fixture
-def turns(monkeypatch: pytest.MonkeyPatch) -> DatabaseTurns:
+@pytest.fixture(scope="module")
+def turns() -> Iterator[DatabaseTurns]:
     """The turns of calls at the database of `service`."""
-    return DatabaseTurns(monkeypatch)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield DatabaseTurns(monkeypatch)
 
 
-@pytest.fixture(params=["embedded", "distributed"])
-async def service(request: pytest.FixtureRequest, turns: DatabaseTurns) -> AsyncIterator[Deployment]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["embedded", "distributed"])
+async def service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, turns: DatabaseTurns
+) -> AsyncIterator[Deployment]:
     """A service without a worker, on each of the two databases."""
-    deployment: Deployment = request.getfixturevalue(request.param)
+    directory = tmp_path_factory.mktemp(request.param)
+    if request.param == "embedded":
+        deployment = Deployment.embedded(directory)
+    else:
+        postgres: Postgres = request.getfixturevalue("postgres")
+        redis: Redis = request.getfixturevalue("redis_server")
+        redis.flush(_REDIS_DATABASE)
+        url = postgres.create_database(request.getfixturevalue("database_template"))
+        deployment = Deployment.distributed(directory, url, redis.url(_REDIS_DATABASE))
     async with InProcessService.serving(deployment):
         yield deployment
+    if not deployment.is_embedded:
+        postgres.drop_database(url)
 
 
 def create_project(calls: Calls) -> Call:
@@ -231,6 +251,7 @@ def test_every_rpc_that_writes_is_tried() -> None:
     assert WRITES.keys() == writes | {"UploadAvatar"}
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("rpc", WRITES)
 async def test_a_call_that_is_refused_at_any_turn_has_changed_nothing(
     service: Deployment, turns: DatabaseTurns, user: str, rpc: str
@@ -249,6 +270,8 @@ async def test_a_call_that_is_refused_at_any_turn_has_changed_nothing(
                     result = refusal_of(error).reason
             return result, kept_rows(service, user) != before
 
+    for table in OF_OPERATORS:
+        service.execute(f"DELETE FROM {table}")
     service.execute(
         "INSERT INTO workers (name, version, host, provider, slots, start_time, last_seen_time)"
         " VALUES (%s, '1', 'host', 'sketch', 1, %s, %s)",
@@ -269,5 +292,4 @@ def kept_rows(deployment: Deployment, user: str) -> dict[str, list[Any]]:
     The rows of files are not among them: a job removes the file of a refused upload.
     """
     of_user = {table: rows for table, rows in rows_of(deployment, user).items() if table != "files"}
-    of_operators = ("workers", "queue_pauses", "user_limits")
-    return of_user | {table: deployment.execute(f"SELECT * FROM {table}") for table in of_operators}
+    return of_user | all_rows(deployment, dict.fromkeys(OF_OPERATORS, ("", ())))

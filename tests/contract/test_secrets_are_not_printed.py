@@ -15,7 +15,7 @@ from tests.support.service import Deployment
 from tests.support.settings_trial import Trial, try_settings
 
 _ALPHABET = string.ascii_letters + string.digits + string.punctuation + " äß漢🙂"
-_PASSWORDS = 4
+_PASSWORDS = 2
 _PIECE = 6
 """Number of consecutive characters of a password that no output may have."""
 _CLOSED = "127.0.0.1:1"

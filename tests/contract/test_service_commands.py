@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from threading import Barrier
@@ -24,11 +25,15 @@ from avatar_creator_server.settings import Settings
 from tests import pictures
 from tests.contract.calls import Calls, refusal
 from tests.contract.conftest import RunWithSettings
+from tests.contract.settings_cases import CANARY, DEAD_PROXIES, PEM
 from tests.support.child_process import ChildProcess
 from tests.support.command_line import REPOSITORY, FinishedCommand, error_message, printed
 from tests.support.doctor import checks_of
 from tests.support.generations import final_state
+from tests.support.postgres import Postgres
+from tests.support.redis import Redis
 from tests.support.service import Deployment
+from tests.support.service_in_thread import ServiceInThread
 from tests.support.threads import Threads
 from tests.support.web_calls import WebCalls, rpcs
 
@@ -234,8 +239,7 @@ def test_a_service_accepts_tokens_of_clocks_that_differ_by_half_a_minute(tmp_pat
     deployment = Deployment.embedded(tmp_path)
     del deployment.settings["JWT_LEEWAY_SECONDS"]
     now = int(time.time())
-    try:
-        deployment.start()
+    with ServiceInThread.serving(deployment) as service, service.working():
         for claims in ({"iat": now + 25, "nbf": now + 25}, {"exp": now - 5}):
             with deployment.client("sarah", **claims) as client:
                 project = client.projects.create("Spring")
@@ -244,16 +248,13 @@ def test_a_service_accepts_tokens_of_clocks_that_differ_by_half_a_minute(tmp_pat
         for late in ({"iat": now + 600}, {"nbf": now + 600}, {"exp": now - 60}):
             with deployment.client("sarah", **late) as client, pytest.raises(UnauthenticatedError):
                 client.projects.create("Spring")
-    finally:
-        deployment.close()
 
 
 def test_tokens_have_the_issuer_and_audience_of_the_settings(tmp_path: Path) -> None:
     deployment = Deployment.embedded(
         tmp_path, JWT_ISSUER="https://issuer", JWT_AUDIENCE="avatars", JWT_USER_CLAIM="user_id"
     )
-    try:
-        deployment.start()
+    with ServiceInThread.serving(deployment):
         valid = deployment.run_command("token", "--user", "sarah").stdout.strip()
         claims = {"iss": "https://issuer", "aud": "avatars", "user_id": "sarah"}
         invalid = [
@@ -266,8 +267,6 @@ def test_tokens_have_the_issuer_and_audience_of_the_settings(tmp_path: Path) -> 
         for token in invalid:
             with Calls(deployment.target, token) as calls:
                 assert refusal(calls.create_project).reason == "TOKEN_INVALID"
-    finally:
-        deployment.close()
 
 
 def test_tokens_can_be_for_an_app_and_for_an_operator(shared_deployment: Deployment, user: str) -> None:
@@ -321,6 +320,15 @@ def test_doctor_passes_for_a_working_service(shared_deployment: Deployment) -> N
     assert finished.returncode == 0
 
 
+@pytest.fixture(scope="module")
+def databases(postgres: Postgres, database_template: str) -> Iterator[tuple[str, str]]:
+    """A migrated database and an empty one, which no test changes."""
+    urls = postgres.create_database(database_template), postgres.create_database()
+    yield urls
+    for url in urls:
+        postgres.drop_database(url)
+
+
 @pytest.mark.parametrize(
     ("broken", "changes", "fix"),
     [
@@ -363,9 +371,8 @@ def test_doctor_passes_for_a_working_service(shared_deployment: Deployment) -> N
 def test_doctor_names_the_problem_and_the_fix(
     run: RunWithSettings,
     tmp_path: Path,
-    database_url: str,
-    redis_url: str,
-    empty_database: str,
+    databases: tuple[str, str],
+    redis_server: Redis,
     broken: str,
     changes: dict[str, str | None],
     fix: str,
@@ -373,12 +380,13 @@ def test_doctor_names_the_problem_and_the_fix(
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / "avatar-creator").write_text("in the way")
+    migrated, empty = databases
     placeholders = {
-        "EMPTY": empty_database,
+        "EMPTY": empty,
         "FILE/folder": str(tmp_path / "file" / "folder"),
         "BLOCKED": str(tmp_path / "blocked"),
     }
-    addresses = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    addresses = {"DATABASE_URL": migrated, "REDIS_URL": redis_server.url()}
     chosen = {name: placeholders.get(value, value) if value else None for name, value in changes.items()}
 
     finished = run("doctor", **(addresses | chosen))
@@ -496,28 +504,46 @@ def test_a_kept_demo_serves_what_an_earlier_demo_has_made(
 
 @pytest.mark.parametrize(
     ("settings", "otherwise"),
-    [
-        ({"HUGGINGFACE_API_KEY": "hf_x"}, "unset HUGGINGFACE_API_KEY"),
-        ({"HUGGINGFACE_API_KEY": "hf_x", "PROVIDER": "huggingface"}, "set PROVIDER=sketch"),
-    ],
+    [({}, "unset HUGGINGFACE_API_KEY"), ({"PROVIDER": "huggingface"}, "set PROVIDER=sketch")],
 )
 def test_a_demo_that_cannot_reach_its_provider_says_what_to_do(
     run: RunWithSettings, tmp_path: Path, settings: dict[str, str], otherwise: str
 ) -> None:
     finished = run(
-        "demo", "--folder", str(tmp_path), **settings, HUGGINGFACE_BASE_URL=f"http://{UNREACHABLE}"
+        "demo",
+        *("--folder", str(tmp_path)),
+        HUGGINGFACE_API_KEY=f"hf_{CANARY}",
+        HUGGINGFACE_BASE_URL=f"http://{UNREACHABLE}",
+        **settings,
     )
 
     assert finished.returncode == 1
-    end = f"run `avatar-creator doctor`, or {otherwise} to draw with sketch"
-    assert finished.stderr.splitlines()[-1].endswith(end)
+    assert finished.stderr.splitlines()[-1] == (
+        "error: the portrait could not be drawn: could not connect to the provider; "
+        f"run `avatar-creator doctor`, or {otherwise} to draw with sketch"
+    )
+    assert CANARY not in printed(finished)
 
 
-def test_the_demo_leaves_two_pictures_and_their_thumbnails(run: RunWithSettings, tmp_path: Path) -> None:
+def test_the_demo_leaves_two_pictures_and_ignores_the_settings_of_another_service_and_proxies(
+    run: RunWithSettings, tmp_path: Path
+) -> None:
     folder = tmp_path / "demo"
+    of_another_service = {
+        "DATABASE_URL": "postgresql://u:p@ss@nosuchhost.invalid/x",
+        "REDIS_URL": "redis://h?family=6",
+        "REDIS_PORT": "tcp://10.0.0.1:6379",
+        "JWT_SECRET": PEM,
+        "JWT_ISSUER": "issuer",
+        "METRICS_ADDRESS": "nowhere",
+        "LOG_LEVEL": "loud",
+        "GENERATION_LIMIT_PER_DAY": "none",
+        "MODERATION_API_KEY": f"{CANARY}\n",
+        "TLS_KEY_FILE": "none.pem",
+        "PROVIDER": "",
+    }
 
-    # The demo ignores settings of another service.
-    finished = run("demo", "--folder", str(folder), REDIS_URL=f"redis://{UNREACHABLE}/0", JWT_SECRET="short")
+    finished = run("demo", "--folder", str(folder), **of_another_service, **DEAD_PROXIES)
 
     assert finished.returncode == 0, printed(finished)
     sizes = {}

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -294,11 +295,12 @@ def test_the_clients_wait_for_their_turn(person: Person) -> None:
 @pytest.fixture
 def large_avatar(person: Person) -> str:
     """The id of an avatar whose picture is larger than all buffers between server and client."""
-    noise = Image.effect_noise((1800, 1500), 90).convert("RGB")
-    data = pictures.png(noise)
-    assert len(data) > 5_000_000
+    data = BytesIO()
+    # Without compression, which would take most of the time of these tests.
+    Image.effect_noise((1800, 1500), 90).convert("RGB").save(data, "PNG", compress_level=0)
+    assert len(data.getvalue()) > 5_000_000
     with person.service.client(person.user) as client:
-        return upload(client, person.project_id, data)
+        return upload(client, person.project_id, data.getvalue())
 
 
 def upload(client: AvatarCreator, project_id: str, data: bytes) -> str:

@@ -80,14 +80,14 @@ class Studio:
             return ended
 
 
-@pytest.fixture(scope="module", params=["sync", "async"])
-def studio(request: pytest.FixtureRequest, shared_deployment: Deployment) -> Iterator[Studio]:
-    """The studio of a user, once with the blocking client and once with the asynchronous client."""
+@pytest.fixture(scope="module")
+def studio(shared_deployment: Deployment) -> Iterator[Studio]:
+    """The studio of a user, of the embedded service with the blocking client, and else with the other one."""
     user = f"studio-{uuid.uuid4().hex}"
     token = shared_deployment.token(user)
     with asyncio.Runner() as runner:
         client: Any
-        if request.param == "sync":
+        if shared_deployment.is_embedded:
             client = AvatarCreator(shared_deployment.target, token=token)
         else:
 

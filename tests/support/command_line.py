@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.support.child_process import ChildProcess
-from tests.support.service import run_command, run_in_turn
+from tests.support.service import environment_of, run_command
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = ("--width", "256", "--height", "256")
@@ -68,26 +68,14 @@ class CommandLine:
 
     def errors(self, commands: Sequence[tuple[Sequence[str], Mapping[str, str]]]) -> list[str]:
         """Run several commands that fail, each with extra environment variables; return their messages."""
-        target = ("--target", self.target)
-        finished = run_in_turn(
-            [
-                ((*arguments, *target), self.environment | dict(changes), self.directory)
-                for arguments, changes in commands
-            ]
-        )
-        return [error_message(each) for each in finished]
+        return [error_message(self.run(*arguments, **changes)) for arguments, changes in commands]
 
     def start(self, *arguments: str, **streams: Any) -> ChildProcess:
         """Start a command and return without waiting; its output goes to pipes unless `streams` differ."""
         return ChildProcess(
             [sys.executable, "-m", "avatar_creator_server.cli", *arguments, "--target", self.target],
             directory=self.directory,
-            environment={
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "clients" / "python")]),
-                "TERM": "xterm",
-                **self.environment,
-            },
+            environment=environment_of({"TERM": "xterm", **self.environment}),
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
         )
 

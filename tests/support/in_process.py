@@ -70,12 +70,14 @@ class InProcessService:
     @asynccontextmanager
     async def working(
         self,
-        provider: Provider,
+        provider: Provider | None = None,
         *,
         grace_seconds: float = _NO_GRACE,
         storage_seconds: float = STORAGE_SECONDS,
     ) -> AsyncIterator[None]:
-        """Run a worker with `provider` while the context is open. Then stop it and wait for its end.
+        """Run a worker while the context is open. Then stop it and wait for its end.
+
+        Its provider is `provider`, or the one that the settings name.
 
         Raises:
             TimeoutError: The worker did not end within 30 s, and was cancelled.

@@ -36,9 +36,11 @@ def copy_row(deployment: Deployment, table: str, original: Row, copies: list[Row
     for start in range(0, len(copies), _ROWS_PER_STATEMENT):
         some = copies[start : start + _ROWS_PER_STATEMENT]
         places = ", ".join(["(" + ", ".join(["%s"] * len(own)) + ")"] * len(some))
+        # Materialized, because SQLite would look for the original again for each copy.
         deployment.execute(
-            f"WITH copy ({', '.join(own)}) AS (VALUES {places}) INSERT INTO {table} ({', '.join(row)})"
-            f" SELECT {', '.join(map(source_of, row))} FROM {table} AS original, copy WHERE {condition}",
-            *(copy[column] for copy in some for column in own),
+            f"WITH original AS MATERIALIZED (SELECT * FROM {table} AS original WHERE {condition}),"
+            f" copy ({', '.join(own)}) AS (VALUES {places}) INSERT INTO {table} ({', '.join(row)})"
+            f" SELECT {', '.join(map(source_of, row))} FROM original, copy",
             *original.values(),
+            *(copy[column] for copy in some for column in own),
         )

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.command_tree import build_commands_once
 from tests.support.service import run_module
 
 COMMANDS = ("serve", "worker", "doctor")
@@ -119,6 +120,9 @@ def _run(command: str, settings: Mapping[str, str], directory: str) -> tuple[int
 
 
 def _main() -> None:
+    # gRPC reads this once, when it is imported, as the program does before.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    build_commands_once()
     trials: list[tuple[dict[str, str], str]] = json.load(sys.stdin)
     for settings, directory in trials:
         ends = {command: _run(command, settings, directory) for command in COMMANDS}

@@ -195,6 +195,7 @@ def main() -> None:
     os.environ["GRPC_VERBOSITY"] = "ERROR"  # as the service sets it before it imports gRPC
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a fork would lose its threads
     _import_all()
+    importlib.import_module("tests.support.command_tree").build_commands_once()
     gc.freeze()
     program = _next_program()
     if program is not None:
