@@ -60,18 +60,17 @@ def web(strict: Deployment, token: str) -> Iterator[WebCalls]:
 
 
 def test_a_head_that_does_not_end_closes_the_connection(strict: Deployment) -> None:
-    with _connected(strict) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-slow: ")
-        assert _rest_of(connection) == b""
-    with _connected(strict) as connection:
-        assert _rest_of(connection) == b"", "a connection without a request is closed too"
-    with _connected(strict) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    # All at once: each of them waits for ten seconds.
+    with _connected(strict) as slow, _connected(strict) as silent, _connected(strict) as second:
+        slow.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-slow: ")
+        second.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
         answer = b""
         while not answer.endswith(b"alive\n"):
-            answer += connection.recv(4096)
-        connection.sendall(b"GET")
-        assert _rest_of(connection) == b"", "a second request has the same time"
+            answer += second.recv(4096)
+        second.sendall(b"GET")
+        assert _rest_of(slow) == b""
+        assert _rest_of(silent) == b"", "a connection without a request is closed too"
+        assert _rest_of(second) == b"", "a second request has the same time"
 
 
 def test_a_head_may_not_be_larger_than_on_the_grpc_port(strict: Deployment) -> None:
