@@ -54,6 +54,7 @@ def test_words_become_a_card_and_the_card_becomes_an_avatar_without_a_reload(
     assert str(avatar.attributes.gender) == "female"
 
 
+@pytest.mark.parametrize("site", ["embedded"], indirect=True)
 def test_four_variations_are_four_cards(
     visitor: Visitor, router: RouterFake, client: AvatarCreator, project: Project
 ) -> None:

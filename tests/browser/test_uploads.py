@@ -11,6 +11,8 @@ from avatar_creator import AvatarCreator, Project
 from tests import pictures
 from tests.browser.visitor import Visitor
 
+pytestmark = pytest.mark.parametrize("site", ["embedded"], indirect=True)
+
 PICTURE = pictures.png(pictures.scene(320, 240))
 
 
@@ -71,7 +73,6 @@ def test_of_many_pictures_a_refused_one_shows_its_error_and_the_others_arrive(
     expect(refused).to_have_count(0)
 
 
-@pytest.mark.parametrize("site", ["embedded"], indirect=True)
 @pytest.mark.parametrize(
     "event",
     [
