@@ -29,7 +29,7 @@ _SETTLED = """() => {
 
 
 class Visitor:
-    """A person with a browser window that no one else uses meanwhile, and their tabs.
+    """A person with a browser window that no one else uses at the same time, and their tabs.
 
     Errors on the console, exceptions, violations of the content security policy, failed requests and answers
     with an error fail the test, unless it expects them.
