@@ -68,6 +68,7 @@ class Device:
     cpu_slowdown: float
     network: dict[str, float] | None = None
     """Latency in milliseconds and throughput in bytes per second, by the names of the protocol."""
+    has_touch: bool = False
 
 
 COMPUTER = Device("computer", 1440, 900, 1)
@@ -77,6 +78,7 @@ PHONE = Device(
     823,
     4,
     {"latency": 150, "downloadThroughput": 1_638_400 / 8, "uploadThroughput": 675_000 / 8},
+    has_touch=True,
 )
 
 
@@ -148,7 +150,7 @@ def _load(browser: Browser, address: str, token: str, name: str, path: str, devi
         address,
         token,
         viewport={"width": device.width, "height": device.height},
-        has_touch=device is PHONE,
+        has_touch=device.has_touch,
     )
     visitor.context.add_init_script(_OBSERVE)
     page: Page = visitor.context.new_page()

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, expect
 
 from avatar_creator import AvatarCreator, FailedPreconditionError
 from tests.browser.visitor import Visitor
+from tests.browser.window import SharedWindow
 from tests.support.chromium import running_chromium
 from tests.support.huggingface_router import RouterFake
 from tests.support.ports import free_port
@@ -81,13 +82,20 @@ def client(site: Deployment, user: str, router: RouterFake) -> Iterator[AvatarCr
                 connected.generations.cancel(left)
 
 
+@pytest.fixture(scope="package")
+def shared_window(browser: Browser, site: Deployment) -> SharedWindow:
+    """The window of each test's first visitor: a new one would load the files of the page again."""
+    return SharedWindow(browser, f"http://{site.web_target}")
+
+
 @pytest.fixture
-def visit(browser: Browser, site: Deployment, user: str) -> Iterator[Visit]:
+def visit(browser: Browser, shared_window: SharedWindow, site: Deployment, user: str) -> Iterator[Visit]:
     """Open browser windows. The test fails if anything unexpected goes wrong in one."""
     visitors: list[Visitor] = []
 
     def opened(as_user: str = user, **options: Any) -> Visitor:
-        visitor = Visitor(browser, f"http://{site.web_target}", site.token(as_user), **options)
+        window = None if options or visitors else shared_window.context
+        visitor = Visitor(browser, f"http://{site.web_target}", site.token(as_user), window=window, **options)
         visitors.append(visitor)
         return visitor
 
@@ -95,6 +103,7 @@ def visit(browser: Browser, site: Deployment, user: str) -> Iterator[Visit]:
     problems = [problem for visitor in visitors for problem in visitor.problems()]
     for visitor in visitors:
         visitor.close()
+    shared_window.clear()
     assert problems == []
 
 

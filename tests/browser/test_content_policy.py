@@ -121,13 +121,13 @@ def test_texts_that_look_like_code_are_texts_on_every_page(
     wait_until(lambda: failing.refresh().state == FAILED)
     client.generations.create(project, HOSTILE)
 
+    page = visitor.open("/")
     for name in PATHS:
-        page = visitor.open(path_of(name, project=project.id, avatar=avatar.id))
+        page.goto(path_of(name, project=project.id, avatar=avatar.id))
         wait_until_settled(page)
         if name not in ("presets", "usage"):
             expect(page.get_by_text("<script>attacked=1</script>").first).to_be_attached()
         assert attacks(page) == [], name
-        page.close()
 
 
 def attacks(page: Page) -> list[str]:

@@ -13,6 +13,8 @@ from tests.browser.visitor import Visitor
 from tests.support.huggingface_router import Behavior, RouterFake
 from tests.support.presence import present
 
+pytestmark = pytest.mark.parametrize("site", ["embedded"], indirect=True)
+
 PROMPT = "confident business woman"
 _MAX_STEPS = 120
 """Maximum number of times that a person presses Tab to reach something."""
@@ -68,7 +70,6 @@ def test_four_variations_are_four_cards(
     assert len(list(client.generations.list(project))) == 4
 
 
-@pytest.mark.parametrize("site", ["embedded"], indirect=True)
 def test_the_price_and_the_time_follow_what_is_typed(
     visitor: Visitor, router: RouterFake, project: Project
 ) -> None:
@@ -82,7 +83,6 @@ def test_the_price_and_the_time_follow_what_is_typed(
     expect(price).not_to_have_text(before)
 
 
-@pytest.mark.parametrize("site", ["embedded"], indirect=True)
 def test_a_form_without_words_says_what_is_missing_at_the_field(
     visitor: Visitor, router: RouterFake, project: Project
 ) -> None:
@@ -96,7 +96,6 @@ def test_a_form_without_words_says_what_is_missing_at_the_field(
     expect(page.get_by_text("Describe the portrait, or begin with a preset.")).to_be_visible()
 
 
-@pytest.mark.parametrize("site", ["embedded"], indirect=True)
 def test_a_draft_survives_a_reload(visitor: Visitor, router: RouterFake, project: Project) -> None:
     page = open_form(visitor, project)
     page.get_by_role("textbox", name="Description").fill(PROMPT)
@@ -106,7 +105,6 @@ def test_a_draft_survives_a_reload(visitor: Visitor, router: RouterFake, project
     expect(page.get_by_role("textbox", name="Description")).to_have_value(PROMPT)
 
 
-@pytest.mark.parametrize("site", ["embedded"], indirect=True)
 def test_a_preset_fills_the_form_and_is_counted(
     visitor: Visitor, client: AvatarCreator, router: RouterFake, project: Project
 ) -> None:
@@ -121,7 +119,6 @@ def test_a_preset_fills_the_form_and_is_counted(
     assert str(avatar.source_type) == "from_preset"
 
 
-@pytest.mark.parametrize("site", ["embedded"], indirect=True)
 def test_a_picture_of_the_disk_becomes_the_reference(
     visitor: Visitor, client: AvatarCreator, router: RouterFake, project: Project
 ) -> None:
@@ -141,7 +138,7 @@ def test_a_picture_of_the_disk_becomes_the_reference(
 def reach(page: Page, wanted: Locator) -> None:
     """Press Tab until something has the focus."""
     for _ in range(_MAX_STEPS):
-        if wanted.count() and wanted.first.evaluate("(element) => element === document.activeElement"):
+        if wanted.evaluate_all("([element]) => element !== undefined && element === document.activeElement"):
             assert page.evaluate("document.activeElement.matches(':focus-visible')"), (
                 "the focus is not visible"
             )
@@ -150,7 +147,6 @@ def reach(page: Page, wanted: Locator) -> None:
     raise AssertionError(f"Tab never reached {wanted}")
 
 
-@pytest.mark.parametrize("site", ["embedded"], indirect=True)
 def test_a_person_without_a_mouse_makes_a_portrait_and_opens_it(
     visitor: Visitor, client: AvatarCreator, router: RouterFake, project: Project
 ) -> None:

@@ -16,6 +16,8 @@ from tests.support.presence import present
 from tests.support.rows import copy_row
 from tests.support.service import Deployment
 
+pytestmark = pytest.mark.parametrize("site", ["embedded"], indirect=True)
+
 AVATARS = 1_000
 PICTURE = pictures.png(pictures.scene(30, 30))
 

@@ -60,6 +60,7 @@ def test_a_card_moves_and_becomes_the_avatar_without_a_reload(
     expect(page.get_by_text("1 avatar", exact=True)).to_be_visible()
 
 
+@pytest.mark.parametrize("site", ["embedded"], indirect=True)
 def test_a_refresh_in_mid_generation_shows_the_same_card_and_loses_nothing(
     visitor: Visitor, client: AvatarCreator, router: RouterFake, project: Project
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_restart_of_the_server_in_mid_generation_is_shown_and_the_card_goes_on
     assert router.count == 1, "the picture was paid for once"
 
 
+@pytest.mark.parametrize("site", ["embedded"], indirect=True)
 def test_a_failed_generation_says_why_and_can_be_tried_again(
     visitor: Visitor, client: AvatarCreator, router: RouterFake, project: Project
 ) -> None:
@@ -114,6 +116,7 @@ def test_a_failed_generation_says_why_and_can_be_tried_again(
     expect(card).to_have_count(0)
 
 
+@pytest.mark.parametrize("site", ["embedded"], indirect=True)
 def test_a_generation_can_be_cancelled_and_started_again(
     visitor: Visitor, client: AvatarCreator, router: RouterFake, project: Project
 ) -> None:

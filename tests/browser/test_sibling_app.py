@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import expect
 
 from avatar_creator import AvatarCreator
@@ -11,6 +12,7 @@ from tests.browser.embedder import Embedder
 from tests.browser.visitor import Visitor
 
 
+@pytest.mark.parametrize("site", ["embedded"], indirect=True)
 def test_a_use_by_a_sibling_app_shows_in_the_history_of_the_avatar(
     visitor: Visitor, client: AvatarCreator
 ) -> None:

@@ -13,6 +13,8 @@ from tests.browser.embedder import Embedder
 from tests.browser.visitor import Visitor
 from tests.support.service import Deployment
 
+pytestmark = pytest.mark.parametrize("site", ["embedded"], indirect=True)
+
 ENDS_SOON_SECONDS = 4
 
 
@@ -43,7 +45,6 @@ def test_a_pasted_token_signs_in(visitor: Visitor, client: AvatarCreator) -> Non
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-@pytest.mark.parametrize("site", ["embedded"], indirect=True)
 def test_the_app_that_embeds_the_page_hands_over_its_token(visitor: Visitor, client: AvatarCreator) -> None:
     client.projects.create("Spring campaign")
     visitor.expect_problems("favicon", "Blocked autofocusing")
@@ -55,7 +56,6 @@ def test_the_app_that_embeds_the_page_hands_over_its_token(visitor: Visitor, cli
         expect(embedded.get_by_role("link", name="Spring campaign")).to_be_visible()
 
 
-@pytest.mark.parametrize("site", ["embedded"], indirect=True)
 def test_a_token_of_a_site_that_is_not_known_is_ignored(visitor: Visitor, client: AvatarCreator) -> None:
     client.projects.create("Spring campaign")
     page = visitor.open("/", token="")

@@ -10,6 +10,8 @@ from tests.browser.visitor import Visitor
 from tests.browser.watches import OpenWatches
 from tests.support.huggingface_router import Behavior, RouterFake
 
+pytestmark = pytest.mark.parametrize("site", ["embedded"], indirect=True)
+
 TABS = 7
 """One more than the connections that a browser opens to a server over HTTP/1.1."""
 PROMPT = "confident business woman"
@@ -47,7 +49,6 @@ def test_seven_tabs_share_one_watch_and_all_are_live(
     watches.wait_for(1)
 
 
-@pytest.mark.parametrize("site", ["embedded"], indirect=True)
 def test_when_the_tab_that_watches_is_closed_another_one_goes_on(
     visitor: Visitor, client: AvatarCreator, router: RouterFake
 ) -> None:
@@ -64,7 +65,6 @@ def test_when_the_tab_that_watches_is_closed_another_one_goes_on(
     expect(other.get_by_role("link", name=PROMPT)).to_be_visible()
 
 
-@pytest.mark.parametrize("site", ["embedded"], indirect=True)
 def test_a_hidden_tab_does_not_watch_and_catches_up_when_it_is_seen_again(
     visitor: Visitor, client: AvatarCreator
 ) -> None:
@@ -83,7 +83,6 @@ def test_a_hidden_tab_does_not_watch_and_catches_up_when_it_is_seen_again(
     watches.wait_for(1)
 
 
-@pytest.mark.parametrize("site", ["embedded"], indirect=True)
 def test_a_browser_without_a_connection_says_so_and_goes_on_afterwards(
     visitor: Visitor, client: AvatarCreator
 ) -> None:

@@ -11,7 +11,14 @@ from avatar_creator import AvatarCreator, Project
 from tests import pictures
 from tests.browser.visitor import Visitor
 
+pytestmark = pytest.mark.parametrize("site", ["embedded"], indirect=True)
+
 PICTURE = pictures.png(pictures.scene(320, 240))
+EVENTS = {
+    "dropped": "new DragEvent('drop', {dataTransfer: files, bubbles: true, cancelable: true})",
+    "pasted": "new ClipboardEvent('paste', {clipboardData: files, bubbles: true, cancelable: true})",
+}
+"""Events that bring `files` to the page."""
 
 
 @pytest.fixture
@@ -71,27 +78,19 @@ def test_of_many_pictures_a_refused_one_shows_its_error_and_the_others_arrive(
     expect(refused).to_have_count(0)
 
 
-@pytest.mark.parametrize("site", ["embedded"], indirect=True)
-@pytest.mark.parametrize(
-    "event",
-    [
-        "new DragEvent('drop', {dataTransfer: files, bubbles: true, cancelable: true})",
-        "new ClipboardEvent('paste', {clipboardData: files, bubbles: true, cancelable: true})",
-    ],
-    ids=["dropped", "pasted"],
-)
-def test_a_picture_can_be_dropped_and_pasted(visitor: Visitor, project: Project, event: str) -> None:
+def test_a_picture_can_be_dropped_and_pasted(visitor: Visitor, project: Project) -> None:
     page = visitor.open(f"/projects/{project.id}")
     expect(page.get_by_role("heading", level=1, name="Spring campaign")).to_be_visible()
 
-    page.evaluate(
-        f"""(content) => {{
-            const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
-            const files = new DataTransfer();
-            files.items.add(new File([bytes], "sarah.png", {{type: "image/png"}}));
-            document.querySelector("main").dispatchEvent({event});
-        }}""",
-        base64.b64encode(PICTURE).decode(),
-    )
+    for name, event in EVENTS.items():
+        page.evaluate(
+            f"""(content) => {{
+                const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+                const files = new DataTransfer();
+                files.items.add(new File([bytes], "{name}.png", {{type: "image/png"}}));
+                document.querySelector("main").dispatchEvent({event});
+            }}""",
+            base64.b64encode(PICTURE).decode(),
+        )
 
-    expect_picture(page.get_by_role("link", name="sarah"))
+        expect_picture(page.get_by_role("link", name=name))

@@ -6,7 +6,9 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response
+
+from tests.browser.window import DEFAULTS
 
 _WAIT_MILLISECONDS = 20_000
 """Maximum wait for an expected state; long, because many tests share few cores."""
@@ -27,27 +29,36 @@ _SETTLED = """() => {
 
 
 class Visitor:
-    """A person with a browser that shares no storage with others, and their tabs.
+    """A person with a browser window that no one else uses at the same time, and their tabs.
 
     Errors on the console, exceptions, violations of the content security policy, failed requests and answers
     with an error fail the test, unless it expects them.
     """
 
-    def __init__(self, browser: Browser, address: str, token: str, **options: Any) -> None:
+    def __init__(
+        self,
+        browser: Browser,
+        address: str,
+        token: str,
+        *,
+        window: BrowserContext | None = None,
+        **options: Any,
+    ) -> None:
         """Open a browser window without a tab.
 
         Args:
             browser: The browser.
             address: The address of the web port, such as `http://127.0.0.1:8080`.
             token: The token that signs in.
-            options: More options of the window; see Playwright's `Browser.new_context`.
+            window: A window that is open already, and stays open.
+            options: More options of a new window; see Playwright's `Browser.new_context`.
         """
         self.address = address
         self.token = token
         self._expected: list[re.Pattern[str]] = []
         self._problems: list[str] = []
-        defaults: dict[str, Any] = {"locale": "en-US", "timezone_id": "Asia/Jakarta"}
-        self.context = browser.new_context(base_url=address, **(defaults | options))
+        self._has_own_window = window is None
+        self.context = window or browser.new_context(base_url=address, **(DEFAULTS | options))
         self.context.set_default_timeout(_WAIT_MILLISECONDS)
         self.context.on("page", self._listen)
 
@@ -76,8 +87,11 @@ class Visitor:
         ]
 
     def close(self) -> None:
-        """Close all tabs."""
-        self.context.close()
+        """Close the window, or leave it to the next person."""
+        if self._has_own_window:
+            self.context.close()
+        else:
+            self.context.remove_listener("page", self._listen)
 
     def _listen(self, page: Page) -> None:
         page.on("console", self._heard)

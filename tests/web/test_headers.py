@@ -15,10 +15,14 @@ _APP = "https://app.example.com"
 _CALL = "/avatar_creator.v1.AvatarProjectService/ListProjects"
 
 
-@pytest.fixture(scope="module")
-def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+_ONE_STACK = pytest.mark.parametrize("shared_deployment", ["embedded"], indirect=True)
+
+
+@pytest.fixture
+def closed(shared_deployment: Deployment) -> Iterator[httpx.Client]:
     """The web port of a service without WEB_ORIGINS."""
-    yield from _serving(Deployment.embedded(tmp_path_factory.mktemp("closed")))
+    with _client_of(shared_deployment) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +33,19 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         WEB_ORIGINS=f"{_APP}, http://127.0.0.1:5173",
         WEB_PUBLIC_URL="https://avatars.example.com",
     )
-    yield from _serving(deployment)
-
-
-def _serving(deployment: Deployment) -> Iterator[httpx.Client]:
     try:
         deployment.start_server()
-        with httpx.Client(base_url=f"http://{deployment.web_target}", trust_env=False) as client:
+        with _client_of(deployment) as client:
             yield client
     finally:
         deployment.close()
 
 
+def _client_of(deployment: Deployment) -> httpx.Client:
+    return httpx.Client(base_url=f"http://{deployment.web_target}", trust_env=False)
+
+
+@_ONE_STACK
 def test_every_answer_has_the_security_headers(closed: httpx.Client) -> None:
     answers = [
         closed.get(ALIVE_PATH),
@@ -63,6 +68,7 @@ def test_every_answer_has_the_security_headers(closed: httpx.Client) -> None:
         assert "server" not in answer.headers
 
 
+@_ONE_STACK
 def test_what_is_no_http_gets_the_security_headers_too(closed: httpx.Client) -> None:
     with socket.create_connection((closed.base_url.host, closed.base_url.port or 0)) as connection:
         connection.sendall(b"\x16\x03\x01 no request\r\n\r\n")
@@ -74,6 +80,7 @@ def test_what_is_no_http_gets_the_security_headers_too(closed: httpx.Client) -> 
     _require_security_headers(httpx.Headers(dict(line.split(": ", 1) for line in lines)))
 
 
+@_ONE_STACK
 def test_a_page_of_no_origin_may_call_by_default(closed: httpx.Client) -> None:
     preflight = _preflight(closed, _APP)
 

@@ -60,18 +60,14 @@ def web(strict: Deployment, token: str) -> Iterator[WebCalls]:
 
 
 def test_a_head_that_does_not_end_closes_the_connection(strict: Deployment) -> None:
-    with _connected(strict) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-slow: ")
-        assert _rest_of(connection) == b""
-    with _connected(strict) as connection:
-        assert _rest_of(connection) == b"", "a connection without a request is closed too"
-    with _connected(strict) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        answer = b""
-        while not answer.endswith(b"alive\n"):
-            answer += connection.recv(4096)
-        connection.sendall(b"GET")
-        assert _rest_of(connection) == b"", "a second request has the same time"
+    # All at once: each of them waits for ten seconds.
+    with _connected(strict) as slow, _connected(strict) as silent, _connected(strict) as second:
+        slow.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-slow: ")
+        _require_alive(second)
+        second.sendall(b"GET")
+        assert _rest_of(slow) == b""
+        assert _rest_of(silent) == b"", "a connection without a request is closed too"
+        assert _rest_of(second) == b"", "a second request has the same time"
 
 
 def test_a_head_may_not_be_larger_than_on_the_grpc_port(strict: Deployment) -> None:
@@ -85,12 +81,17 @@ def test_a_head_may_not_be_larger_than_on_the_grpc_port(strict: Deployment) -> N
 
 def test_too_many_connections_are_closed_and_grpc_still_answers(strict: Deployment, user: str) -> None:
     with ExitStack() as stack:
-        open_ones = [stack.enter_context(_connected(strict)) for _ in range(_CONNECTIONS)]
+        first = stack.enter_context(_connected(strict))
+        # With its answer, the server also knows that earlier connections are closed.
+        _require_alive(first)
+        others = [stack.enter_context(_connected(strict)) for _ in range(_CONNECTIONS - 1)]
         with _connected(strict) as one_more:
             assert _rest_of(one_more) == b""
+        for each in others:
+            _require_alive(each)
         with strict.client(user) as client:
             assert client.projects.create("Spring").name == "Spring"
-        for each in open_ones:
+        for each in (first, *others):
             each.close()
     with WebCalls(strict.web_target) as web:
         wait_until(lambda: _is_alive(web), _SECONDS)
@@ -232,6 +233,16 @@ def _connected(deployment: Deployment, *, buffer_bytes: int = 0) -> socket.socke
     connection.settimeout(_SECONDS)
     connection.connect((host, int(port)))
     return connection
+
+
+def _require_alive(connection: socket.socket) -> None:
+    """Ask whether the server is alive, and leave the connection open."""
+    connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    answer = b""
+    while not answer.endswith(b"alive\n"):
+        piece = connection.recv(4096)
+        assert piece, answer
+        answer += piece
 
 
 def _rest_of(connection: socket.socket) -> bytes:

@@ -15,15 +15,19 @@ _WATCH = "/grpc.health.v1.Health/Watch"
 _STREAM = {"content-type": "application/connect+json"}
 
 
-@pytest.fixture
-def proxied(embedded: Deployment) -> Iterator[httpx.Client]:
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """The web port of a service behind a proxy, as the proxy calls it."""
-    port = embedded.web_target.rpartition(":")[2]
-    embedded.start_server(
-        WEB_ADDRESS=f"0.0.0.0:{port}", WEB_BEHIND_PROXY="true", ANONYMOUS_STREAMS_PER_PEER="1"
-    )
-    with httpx.Client(base_url=f"http://{embedded.web_target}", trust_env=False, timeout=30) as client:
-        yield client
+    deployment = Deployment.embedded(tmp_path_factory.mktemp("proxied"))
+    port = deployment.web_target.rpartition(":")[2]
+    try:
+        deployment.start_server(
+            WEB_ADDRESS=f"0.0.0.0:{port}", WEB_BEHIND_PROXY="true", ANONYMOUS_STREAMS_PER_PEER="1"
+        )
+        with httpx.Client(base_url=f"http://{deployment.web_target}", trust_env=False, timeout=30) as client:
+            yield client
+    finally:
+        deployment.close()
 
 
 def test_the_proxy_chooses_the_names_of_the_service(proxied: httpx.Client) -> None:

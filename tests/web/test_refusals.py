@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from http import HTTPStatus
 
 import pytest
@@ -15,16 +14,7 @@ _WATCH = "/avatar_creator.v1.GenerationService/WatchGenerations"
 _JSON = {"content-type": "application/json"}
 
 
-@pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    deployment = Deployment.embedded(tmp_path_factory.mktemp("refusals"))
-    try:
-        deployment.start_server()
-        yield deployment
-    finally:
-        deployment.close()
-
-
+@pytest.mark.parametrize("shared_deployment", ["embedded"], indirect=True)
 @pytest.mark.parametrize(
     ("path", "headers", "status", "words"),
     [
@@ -45,9 +35,12 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     ],
 )
 def test_what_is_no_call_is_refused_with_the_reason(
-    deployment: Deployment, path: str, headers: dict[str, str], status: int, words: str
+    shared_deployment: Deployment, path: str, headers: dict[str, str], status: int, words: str
 ) -> None:
-    answer = raw_http.request(deployment.web_target, path, method="POST", headers=headers, body=b"{}")
+    server = shared_deployment.servers[-1]
+    failed = server.events("web_request_failed")
+
+    answer = raw_http.request(server.web_target, path, method="POST", headers=headers, body=b"{}")
 
     assert (answer.status, words in answer.body.decode()) == (status, True), answer
-    assert deployment.servers[-1].events("web_request_failed") == []
+    assert server.events("web_request_failed") == failed

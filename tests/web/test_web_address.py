@@ -22,7 +22,7 @@ from tests.support.command_line import error_message
 from tests.support.doctor import checks_of
 from tests.support.ports import free_port
 from tests.support.server_processes import processes_of
-from tests.support.service import Deployment, ServiceProcess
+from tests.support.service import Deployment, ServiceProcess, run_in_turn
 from tests.support.waiting import wait_until
 from tests.support.web_calls import WebCalls, rpcs
 
@@ -98,10 +98,11 @@ def test_the_default_address_leaves_the_metrics_theirs(tmp_path: Path) -> None:
 
 
 def test_a_server_refuses_a_taken_address_that_was_set(embedded: Deployment, occupied: str) -> None:
-    embedded.settings["WEB_ADDRESS"] = occupied
+    settings = _settings(embedded, occupied)
 
-    refused = embedded.run_command("serve")
-    report = embedded.run_command("doctor")
+    refused, report = run_in_turn(
+        [([command], settings, embedded.directory) for command in ("serve", "doctor")]
+    )
 
     assert refused.returncode == 1
     assert f"cannot listen on WEB_ADDRESS {occupied}: Address already in use" in error_message(refused)
@@ -110,37 +111,64 @@ def test_a_server_refuses_a_taken_address_that_was_set(embedded: Deployment, occ
     assert check.found in error_message(refused)
 
 
-def test_doctor_finds_the_web_port_of_its_own_server(embedded: Deployment) -> None:
-    embedded.start_server()
-    embedded.settings["WEB_ADDRESS"] = embedded.web_target
+@pytest.fixture(scope="module")
+def without_web_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A service whose server has no web port."""
+    deployment = Deployment.embedded(tmp_path_factory.mktemp("without"))
+    try:
+        deployment.start_server(WEB_ADDRESS="none")
+        yield deployment
+    finally:
+        deployment.close()
 
-    check = checks_of(embedded.run_command("doctor").stdout)["web"]
 
-    assert (check.result, check.found) == (
-        "ok",
-        f"{embedded.web_target} is held by this service's own server",
+@pytest.fixture(scope="module")
+def with_certificate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A service with TLS, whose server accepts few connections."""
+    directory = tmp_path_factory.mktemp("certificate")
+    certificate = Certificate.make()
+    deployment = Deployment.embedded(directory, CONNECTIONS=str(_CONNECTIONS))
+    for name, content in (("CERTIFICATE", certificate.certificate), ("KEY", certificate.key)):
+        path = directory / f"{name.lower()}.pem"
+        path.write_bytes(content)
+        deployment.settings[f"TLS_{name}_FILE"] = str(path)
+    try:
+        # `start_server` would wait for a server without TLS.
+        settings = _settings(deployment, deployment.web_target)
+        server = ServiceProcess("server-with-tls", "serve", settings=settings, directory=directory)
+        deployment.servers.append(server)
+        server.wait_for_output("server_ready")
+        yield deployment
+    finally:
+        deployment.close()
+
+
+@pytest.mark.parametrize("shared_deployment", ["embedded"], indirect=True)
+def test_doctor_finds_the_web_port_of_its_own_server_and_takes_no_other_for_it(
+    shared_deployment: Deployment, with_certificate: Deployment, without_web_port: Deployment
+) -> None:
+    address, with_tls = shared_deployment.web_target, with_certificate.web_target
+    reports = run_in_turn(
+        [
+            (["doctor"], _settings(deployment, web_address), deployment.directory)
+            for deployment, web_address in (
+                (shared_deployment, address),
+                (with_certificate, with_tls),
+                (without_web_port, address),
+            )
+        ]
     )
 
-
-def test_doctor_does_not_take_the_web_port_of_another_service_for_its_own(
-    embedded: Deployment, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    embedded.start_server(WEB_ADDRESS="none")
-    other = Deployment.embedded(tmp_path_factory.mktemp("other"))
-    try:
-        other.start_server()
-        embedded.settings["WEB_ADDRESS"] = other.web_target
-
-        check = checks_of(embedded.run_command("doctor").stdout)["web"]
-    finally:
-        other.close()
-
-    assert check.result == "failed"
-    assert f"cannot listen on WEB_ADDRESS {other.web_target}" in check.found
+    *own, other = (checks_of(report.stdout)["web"] for report in reports)
+    assert [(check.result, check.found) for check in own] == [
+        ("ok", f"{each} is held by this service's own server") for each in (address, with_tls)
+    ]
+    assert other.result == "failed"
+    assert f"cannot listen on WEB_ADDRESS {address}" in other.found
 
 
-def test_a_server_has_no_web_port_if_that_is_set(embedded: Deployment) -> None:
-    server = embedded.start_server(WEB_ADDRESS="none")
+def test_a_server_has_no_web_port_if_that_is_set(without_web_port: Deployment) -> None:
+    (server,) = without_web_port.servers
 
     assert not server.events("web_ready")
     assert not server.events("web_port_not_opened")
@@ -149,35 +177,27 @@ def test_a_server_has_no_web_port_if_that_is_set(embedded: Deployment) -> None:
         assert attempt.connect_ex((host, int(port))) != 0
 
 
-def test_the_web_port_has_the_certificate_of_the_server(embedded: Deployment, tmp_path: Path) -> None:
-    certificate = Certificate.make()
-    for name, content in (("CERTIFICATE", certificate.certificate), ("KEY", certificate.key)):
-        path = tmp_path / f"{name.lower()}.pem"
-        path.write_bytes(content)
-        embedded.settings[f"TLS_{name}_FILE"] = str(path)
-    embedded.settings |= {"LISTEN_ADDRESS": embedded.target, "WEB_ADDRESS": embedded.web_target}
-    embedded.settings["CONNECTIONS"] = str(_CONNECTIONS)
-    server = ServiceProcess("server-with-tls", "serve", settings=embedded.settings, directory=tmp_path)
-    embedded.servers.append(server)
-    server.wait_for_output("server_ready")
-
-    trust = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
+def test_the_web_port_has_the_certificate_of_the_server(with_certificate: Deployment) -> None:
+    address = with_certificate.web_target
+    trust = ssl.create_default_context(cafile=with_certificate.settings["TLS_CERTIFICATE_FILE"])
     with httpx.Client(verify=trust, trust_env=False) as trusting:
-        assert trusting.get(f"https://{embedded.web_target}/readyz").text == "ready\n"
+        assert trusting.get(f"https://{address}/readyz").text == "ready\n"
         with pytest.raises(httpx.TransportError):
-            trusting.get(f"http://{embedded.web_target}/readyz")
-    check = checks_of(embedded.run_command("doctor").stdout)["web"]
-    assert check.found == f"{embedded.web_target} is held by this service's own server"
+            trusting.get(f"http://{address}/readyz")
 
     # A connection counts also before its handshake.
-    host, _, port = embedded.web_target.rpartition(":")
+    host, _, port = address.rpartition(":")
     with ExitStack() as stack:
         for _ in range(_CONNECTIONS):
             stack.enter_context(socket.create_connection((host, int(port)), 30))
         one_more = stack.enter_context(socket.create_connection((host, int(port)), 30))
         assert one_more.recv(1) == b""
     with httpx.Client(verify=trust, trust_env=False) as trusting:
-        wait_until(lambda: _is_alive(trusting, f"https://{embedded.web_target}/healthz"), 30)
+        wait_until(lambda: _is_alive(trusting, f"https://{address}/healthz"), 30)
+
+
+def _settings(deployment: Deployment, web_address: str) -> dict[str, str]:
+    return deployment.settings | {"LISTEN_ADDRESS": deployment.target, "WEB_ADDRESS": web_address}
 
 
 def _is_alive(client: httpx.Client, url: str) -> bool:

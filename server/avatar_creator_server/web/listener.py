@@ -63,15 +63,17 @@ class Limits:
 class _Connection(H11Protocol):
     """One connection of a client."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, begin: asyncio.Task[None] | None) -> None:
         super().__init__(listener.config, listener.state, {})
         self._listener = listener
+        self._begin = begin
         self._head_limit: asyncio.TimerHandle | None = None
         self._ends_with_client: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to receive requests."""
         super().connection_made(cast(asyncio.Transport, transport))
+        self._listener.count_begun(self._begin)
         self.app_state[_CONNECTION] = self
         self._limit_head()
 
@@ -199,6 +201,11 @@ class Listener:
             self._dated = [(b"date", formatdate(second, usegmt=True).encode()), *self._headers]
         return self._dated
 
+    def count_begun(self, begin: asyncio.Task[None] | None) -> None:
+        """Count a connection no longer as one that begins: from now on it is one of those in `state`."""
+        if begin is not None:
+            self._beginning.discard(begin)
+
     async def start(self) -> None:
         """Start to accept connections."""
         # Each line of uvicorn is about what a client has sent, and so any number of them.
@@ -244,11 +251,12 @@ class Listener:
 
     async def _begin(self, connected: socket.socket) -> None:
         """Let a connection receive requests, after the handshake of TLS if there is a certificate."""
+        begin = asyncio.current_task()
         try:
             for level, option, value in _SOCKET_OPTIONS:
                 connected.setsockopt(level, option, value)
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: _Connection(self),
+                lambda: _Connection(self, begin),
                 connected,
                 ssl=self._tls,
                 ssl_handshake_timeout=None if self._tls is None else _HEADER_SECONDS,
