@@ -58,7 +58,7 @@ class Process(subprocess.Popen[str]):
     """
 
     _answers: socket.socket | None = None
-    """The connection to the fork server, which tells the exit status; None for a child of ours."""
+    """The connection to the fork server, which sends the exit status; None for a child of ours."""
 
     def _execute_child(self, *given: Any) -> None:
         command, *_, directory, environment = given[:7]
@@ -216,7 +216,7 @@ def run_as_program(module: str, *arguments: str) -> None:
 
 
 _exit_code: object = None
-"""What the program has passed to `sys.exit`, or 0 after its last line; None while it runs."""
+"""The argument of `sys.exit` of the program, or 0 after its last line; None while it runs."""
 
 
 def _exit_at_once() -> None:
@@ -318,7 +318,7 @@ def _report_statuses(running: dict[int, tuple[str, socket.socket]]) -> None:
         if pid == 0:
             return
         _, answers = running.pop(pid)
-        with answers, contextlib.suppress(OSError):  # nobody may wait any longer
+        with answers, contextlib.suppress(OSError):  # its test may have ended
             answers.send(str(status).encode())
 
 
