@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from avatar_creator_server.cli import keep_loopback_direct
 from tests.support.decoders import DECODERS
@@ -50,6 +51,20 @@ def direct_loopback() -> None:
 def warm_start() -> None:
     """Start the processes of the service from one that has imported it."""
     enable(environment_of({}))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_tracebacks() -> None:
+    """Log exceptions of services in this process without their local variables.
+
+    Those are structlog's default if Rich is installed, and take it a second for an exception.
+    """
+    structlog.configure(
+        processors=[
+            *structlog.get_config()["processors"][:-1],
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        ]
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)
