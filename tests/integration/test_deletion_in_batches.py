@@ -14,7 +14,7 @@ from avatar_creator import AvatarCreator, NotFoundError
 from tests import pictures
 from tests.support.background import InBackground
 from tests.support.generations import SMALLEST, final_state
-from tests.support.group_deployment import group_deployment
+from tests.support.group_deployment import group_deployment, remove_contents
 from tests.support.large_project import fill_project
 from tests.support.presence import present
 from tests.support.service import Deployment
@@ -24,18 +24,16 @@ DELETION = "avatar_creator_server.generations.project_deletion"
 SMALL_BATCHES = f"set {DELETION}:BATCH_ROWS 3"
 PICTURE = pictures.png()
 TABLES = (
-    "quick_work",
-    "avatar_app_actions",
-    "avatar_app_usage",
-    "avatar_usage_history",
-    "avatars",
-    "files",
-    "generation_recipes",
-    "generation_attempts",
-    "avatar_generations",
     "avatar_projects",
+    "avatars",
+    "avatar_usage_history",
+    "avatar_app_usage",
+    "avatar_app_actions",
+    "avatar_generations",
+    "generation_attempts",
+    "files",
+    "quick_work",
 )
-"""The tables of a project's contents. No table refers to an earlier one."""
 
 
 @pytest.fixture(scope="module", params=["embedded", "distributed"])
@@ -53,10 +51,7 @@ def deployment(server: Deployment) -> Iterator[Deployment]:
     yield server
     for worker in server.workers:
         worker.close()
-    for table in TABLES:
-        server.execute(f"DELETE FROM {table}")
-    for path in server.files():
-        path.unlink()
+    remove_contents(server)
 
 
 distributed_only = pytest.mark.parametrize("server", ["distributed"], indirect=True)

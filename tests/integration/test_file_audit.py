@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from avatar_creator_server.images.local_files import remove_temporary
 from avatar_creator_server.operations.file_audit import audit_files
 from avatar_creator_server.settings import Settings
 from tests import pictures
-from tests.support.group_deployment import group_deployment
+from tests.support.group_deployment import group_deployment, remove_contents
 from tests.support.object_storage import ObjectStorage
 from tests.support.service import CLOSED_ADDRESS, Deployment, run_command
 from tests.support.waiting import wait_until
@@ -52,13 +51,7 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def deployment(running: Deployment) -> Iterator[Deployment]:
     """The running service, without files and rows of other tests."""
     yield running
-    for table in ("quick_work", "avatars", "files"):
-        running.execute(f"DELETE FROM {table}")
-    for folder in (running.upload_path / "avatar-creator").iterdir():
-        if folder.is_dir():
-            shutil.rmtree(folder)
-        else:
-            folder.unlink()
+    remove_contents(running)
 
 
 on_sqlite = pytest.mark.parametrize("running", ["embedded"], indirect=True)

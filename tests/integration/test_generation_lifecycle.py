@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import pytest
@@ -26,6 +26,7 @@ from tests.support.generations import (
     PENDING,
     PROCESSING,
 )
+from tests.support.group_deployment import group_deployment, remove_contents
 from tests.support.in_process import InProcessService
 from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
@@ -43,10 +44,25 @@ SUBMIT_UNKNOWN = AttemptOutcome.SUBMIT_UNKNOWN
 BUSY = "the provider is busy"
 
 
-@pytest.fixture(params=["embedded", "distributed"])
-async def studio(request: pytest.FixtureRequest, user: str) -> AsyncIterator[Studio]:
-    """A user of a service without a worker: once on SQLite, and once on PostgreSQL and Redis."""
-    deployment = request.getfixturevalue(request.param)
+@pytest.fixture(scope="module", params=["embedded", "distributed"])
+def databases(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """The databases of the tests of this file: once SQLite, and once PostgreSQL and Redis."""
+    with group_deployment(request.param, request, tmp_path_factory) as deployment:
+        yield deployment
+
+
+@pytest.fixture
+def deployment(databases: Deployment) -> Iterator[Deployment]:
+    """The databases, without the rows and files of other tests."""
+    yield databases
+    remove_contents(databases)
+
+
+@pytest.fixture
+async def studio(deployment: Deployment, user: str) -> AsyncIterator[Studio]:
+    """A user of a service without a worker."""
     charging = InProcessService.serving(deployment, HUGGINGFACE_API_KEY="hf_test")
     async with charging as service, service.client(user) as client:
         project = await client.projects.create("Lifecycle")
@@ -334,6 +350,8 @@ async def test_a_picture_that_could_not_be_stored_is_fetched_again_without_a_new
 ) -> None:
     provider = ScriptedProvider()
     folder = studio.service.deployment.upload_path / "avatar-creator"
+    if folder.exists():
+        folder.rmdir()
     folder.write_bytes(b"a file where the folder should be")
     async with studio.service.working(provider, storage_seconds=0):
         generation = await studio.create_generation()

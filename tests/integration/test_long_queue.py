@@ -16,6 +16,7 @@ from avatar_creator_server.generations.queue_positions import LONG_QUEUE
 from tests.support.generations import SMALLEST
 from tests.support.in_process import InProcessService
 from tests.support.presence import present
+from tests.support.rows import copy_row
 from tests.support.service import Deployment
 from tests.support.studio import Studio
 
@@ -59,16 +60,11 @@ async def queue(
 
 def fill(deployment: Deployment, generation_id: str) -> None:
     """Copy a pending generation to several users, so that the queue is long."""
-    (row,) = deployment.execute("SELECT * FROM avatar_generations WHERE id = %s", generation_id)
-    columns = ", ".join(row)
-    for number in range(OTHERS * EACH):
-        changed = {"id": f"'{generation_id[:-6]}{number:06d}'", "user_id": f"'other-{number % OTHERS}'"}
-        values = ", ".join(changed.get(name, name) for name in row)
-        deployment.execute(
-            f"INSERT INTO avatar_generations ({columns}) SELECT {values} FROM avatar_generations"
-            " WHERE id = %s",
-            generation_id,
-        )
+    copies = [
+        {"id": f"{generation_id[:-6]}{number:06d}", "user_id": f"other-{number % OTHERS}"}
+        for number in range(OTHERS * EACH)
+    ]
+    copy_row(deployment, "avatar_generations", {"id": generation_id}, copies)
 
 
 async def wait_for_next_reading(queue: LongQueue, generation_id: str) -> Generation:
@@ -78,6 +74,7 @@ async def wait_for_next_reading(queue: LongQueue, generation_id: str) -> Generat
         generation = await queue.studio.client.generations.get(generation_id)
         if len(queue.readings) > before + 1:
             return generation
+        await asyncio.sleep(0.05)
 
 
 async def test_all_answers_share_a_reading(queue: LongQueue) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from avatar_creator_server.database.models import TABLES, AvatarPreset, PersonaExample, RunningWorker
 from tests.support.postgres import Postgres
 from tests.support.redis import OwnRedis
 from tests.support.service import Deployment
@@ -46,3 +48,17 @@ def group_deployment(
         deployment.close()
         redis.close()
         postgres.drop_database(url)
+
+
+def remove_contents(deployment: Deployment) -> None:
+    """Remove all files and all rows that a test has left, but not the gallery and the running workers."""
+    kept = (AvatarPreset, PersonaExample, RunningWorker)
+    statements = [f"DELETE FROM {table._meta.table_name}" for table in reversed(TABLES) if table not in kept]
+    for statement in statements if deployment.is_embedded else ["; ".join(statements)]:
+        deployment.execute(statement)
+    folder = deployment.upload_path / "avatar-creator"
+    for path in folder.iterdir() if folder.exists() else ():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
