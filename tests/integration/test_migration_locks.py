@@ -138,8 +138,8 @@ def test_two_migrations_at_once_do_not_wait_for_each_other_forever(database_url:
 
 def test_a_deadlock_does_not_end_a_migration(distributed: Deployment, tmp_path: Path) -> None:
     distributed.execute(
-        "INSERT INTO avatar_projects (id, user_id, name, description, create_time, update_time)"
-        " VALUES ('0198c0de-0000-7000-8000-000000000001', 'sarah', 'Locked', '', now(), now())"
+        "INSERT INTO avatar_projects (id, user_id, name, description, avatar_count, create_time, update_time)"
+        " VALUES ('0198c0de-0000-7000-8000-000000000001', 'sarah', 'Locked', '', 0, now(), now())"
     )
     fill_project(distributed, "0198c0de-0000-7000-8000-000000000001", 3)
     avatars = sorted(row["id"] for row in distributed.rows("avatars"))
