@@ -20,6 +20,11 @@ def create_tables(deployment: Deployment) -> None:
     if file.exists():
         return
     deployment.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    create_database(file)
+
+
+def create_database(file: Path) -> None:
+    """Create a migrated database in a folder that exists."""
     file.touch(mode=0o600)
     file.write_bytes(_migrated_database())
 
