@@ -26,7 +26,7 @@ from tests.support.generations import (
     PENDING,
     PROCESSING,
 )
-from tests.support.group_deployment import group_deployment, remove_contents
+from tests.support.group_deployment import emptied, group_of_tables
 from tests.support.in_process import InProcessService
 from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
@@ -45,25 +45,21 @@ BUSY = "the provider is busy"
 
 
 @pytest.fixture(scope="module", params=["embedded", "distributed"])
-def databases(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Deployment]:
+def tables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The databases of the tests of this file: once SQLite, and once PostgreSQL and Redis."""
-    with group_deployment(request.param, request, tmp_path_factory) as deployment:
-        yield deployment
+    yield from group_of_tables(request, tmp_path_factory)
 
 
 @pytest.fixture
-def deployment(databases: Deployment) -> Iterator[Deployment]:
-    """The databases, without the rows and files of other tests."""
-    yield databases
-    remove_contents(databases)
+def databases(tables: Deployment) -> Iterator[Deployment]:
+    """A service on each of the two databases, with empty tables, of which no process runs yet."""
+    yield from emptied(tables)
 
 
 @pytest.fixture
-async def studio(deployment: Deployment, user: str) -> AsyncIterator[Studio]:
+async def studio(databases: Deployment, user: str) -> AsyncIterator[Studio]:
     """A user of a service without a worker."""
-    charging = InProcessService.serving(deployment, HUGGINGFACE_API_KEY="hf_test")
+    charging = InProcessService.serving(databases, HUGGINGFACE_API_KEY="hf_test")
     async with charging as service, service.client(user) as client:
         project = await client.projects.create("Lifecycle")
         yield Studio(service, client, project.id)

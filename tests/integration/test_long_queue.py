@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -14,6 +14,7 @@ from avatar_creator_server.errors import UnavailableError
 from avatar_creator_server.generations import queue_positions
 from avatar_creator_server.generations.queue_positions import LONG_QUEUE
 from tests.support.generations import SMALLEST
+from tests.support.group_deployment import emptied, group_of_tables
 from tests.support.in_process import InProcessService
 from tests.support.presence import present
 from tests.support.rows import copy_row
@@ -34,11 +35,23 @@ class LongQueue:
         self.readings = readings
 
 
-@pytest.fixture(params=["embedded", "distributed"])
+@pytest.fixture(scope="module", params=["embedded", "distributed"])
+def tables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The databases of the tests of this file: once SQLite, and once PostgreSQL and Redis."""
+    yield from group_of_tables(request, tmp_path_factory)
+
+
+@pytest.fixture
+def databases(tables: Deployment) -> Iterator[Deployment]:
+    """A service on each of the two databases, with empty tables, of which no process runs yet."""
+    yield from emptied(tables)
+
+
+@pytest.fixture
 async def queue(
-    request: pytest.FixtureRequest, user: str, monkeypatch: pytest.MonkeyPatch
+    databases: Deployment, user: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[LongQueue]:
-    """A long queue without a worker: once on SQLite, and once on PostgreSQL and Redis."""
+    """A long queue without a worker."""
     readings: list[None] = []
     read = queue_positions._read_queue
 
@@ -48,9 +61,7 @@ async def queue(
 
     monkeypatch.setattr(queue_positions, "_read_queue", counted)
     async with AsyncExitStack() as stack:
-        service = await stack.enter_async_context(
-            InProcessService.serving(request.getfixturevalue(request.param))
-        )
+        service = await stack.enter_async_context(InProcessService.serving(databases))
         clients = [await stack.enter_async_context(service.client(f"{user}-{n}")) for n in range(2)]
         studios = [Studio(service, client, (await client.projects.create("Queue")).id) for client in clients]
         first = await studios[1].create_generation()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,12 +19,12 @@ from avatar_creator_server.settings import DEFAULT_MODEL, Settings
 from avatar_creator_tasks.mapping_reader import MappingReader
 from avatar_creator_tasks.providers.base import ProviderError
 from tests.support.generations import COMPLETED, FAILED, SMALLEST, row_of
+from tests.support.group_deployment import emptied, group_of_tables
 from tests.support.huggingface_router import Fault, RouterFake
 from tests.support.in_process import InProcessService
 from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
-from tests.support.sqlite_template import create_tables
 from tests.support.studio import Studio
 from tests.support.waiting import wait_until
 
@@ -41,13 +41,16 @@ LOST = ProviderError(
 REJECTED = ProviderError("PROVIDER_REJECTED", "the prompt was refused", retryable=False)
 
 
-@pytest.fixture(params=["embedded", "distributed"])
-def databases(request: pytest.FixtureRequest) -> Deployment:
-    """A service on each of the two databases, with its tables, of which no process runs yet."""
-    deployment: Deployment = request.getfixturevalue(request.param)
-    if deployment.is_embedded:
-        create_tables(deployment)
-    return deployment
+@pytest.fixture(scope="module", params=["embedded", "distributed"])
+def tables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The databases of the tests of this file: once SQLite, and once PostgreSQL and Redis."""
+    yield from group_of_tables(request, tmp_path_factory)
+
+
+@pytest.fixture
+def databases(tables: Deployment) -> Iterator[Deployment]:
+    """A service on each of the two databases, with empty tables, of which no process runs yet."""
+    yield from emptied(tables)
 
 
 @pytest.fixture

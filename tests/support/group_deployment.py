@@ -12,6 +12,7 @@ from avatar_creator_server.database.models import TABLES, AvatarPreset, PersonaE
 from tests.support.postgres import Postgres
 from tests.support.redis import OwnRedis
 from tests.support.service import Deployment
+from tests.support.sqlite_template import create_tables
 
 
 @contextmanager
@@ -50,9 +51,34 @@ def group_deployment(
         postgres.drop_database(url)
 
 
+def group_of_tables(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """Yield a service with tables, of which no process runs, on the databases of the fixture's parameter.
+
+    For the body of a fixture with the scope of a module. `emptied` is the fixture of a test.
+    """
+    with group_deployment(request.param, request, tmp_path_factory) as deployment:
+        if deployment.is_embedded:
+            create_tables(deployment)
+        yield deployment
+
+
+def emptied(deployment: Deployment) -> Iterator[Deployment]:
+    """Yield the service; after the test, end all processes, and restore settings, tables and files."""
+    settings = dict(deployment.settings)
+    yield deployment
+    deployment.close()
+    deployment.settings.clear()
+    deployment.settings.update(settings)
+    remove_contents(deployment)
+
+
 def remove_contents(deployment: Deployment) -> None:
     """Remove all files and all rows that a test has left, but not the gallery and the running workers."""
-    kept = (AvatarPreset, PersonaExample, RunningWorker)
+    processes = (*deployment.servers, *deployment.workers)
+    is_running = any(process.exit_code() is None for process in processes)
+    kept = (AvatarPreset, PersonaExample, *[RunningWorker][: int(is_running)])
     statements = [f"DELETE FROM {table._meta.table_name}" for table in reversed(TABLES) if table not in kept]
     for statement in statements if deployment.is_embedded else ["; ".join(statements)]:
         deployment.execute(statement)
