@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from avatar_creator_server.database.models import TABLES, AvatarPreset, PersonaExample, RunningWorker
-from tests.support.postgres import Postgres
+from tests.support.lent_databases import LentDatabases
 from tests.support.redis import OwnRedis
 from tests.support.service import Deployment
 from tests.support.sqlite_template import create_tables
@@ -38,8 +38,8 @@ def group_deployment(
         finally:
             deployment.close()
         return
-    postgres: Postgres = request.getfixturevalue("postgres")
-    url = postgres.create_database(request.getfixturevalue("database_template"))
+    databases: LentDatabases = request.getfixturevalue("lent_databases")
+    url = databases.lend()
     # The tests may use only two databases of the Redis of the run, and other services have both.
     redis = OwnRedis()
     deployment = Deployment.distributed(directory, url, redis.url(), **settings)
@@ -48,7 +48,7 @@ def group_deployment(
     finally:
         deployment.close()
         redis.close()
-        postgres.drop_database(url)
+        databases.take_back(url)
 
 
 def group_of_tables(
