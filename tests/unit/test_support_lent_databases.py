@@ -1,4 +1,4 @@
-"""Databases that tests use one after another: each is like the template, whatever a test has done to it."""
+"""Databases that tests use one after another: each is like the template, also if a test has changed it."""
 
 from __future__ import annotations
 
