@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from avatar_creator_server.cli import keep_loopback_direct
 from tests.support.decoders import DECODERS
 from tests.support.hang_guard import pytest_configure, pytest_runtest_teardown, pytest_unconfigure
 from tests.support.huggingface_router import RouterFake
 from tests.support.inherited_signals import default_signals
+from tests.support.lent_databases import LentDatabases
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import OwnPostgres, Postgres
 from tests.support.redis import OwnRedis, Redis
@@ -43,6 +45,20 @@ def direct_loopback() -> None:
 def warm_start() -> None:
     """Start the processes of the service from one that has imported it."""
     enable(environment_of({}))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_tracebacks() -> None:
+    """Log exceptions of services in this process without their local variables.
+
+    Those are structlog's default if Rich is installed, and take it a second for an exception.
+    """
+    structlog.configure(
+        processors=[
+            *structlog.get_config()["processors"][:-1],
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        ]
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -75,12 +91,20 @@ def database_template(postgres: Postgres, tmp_path_factory: pytest.TempPathFacto
     return postgres.template(lambda url: _migrate(url, directory))
 
 
+@pytest.fixture(scope="session")
+def lent_databases(postgres: Postgres, database_template: str) -> Iterator[LentDatabases]:
+    """The migrated databases of tests."""
+    databases = LentDatabases(postgres, database_template)
+    yield databases
+    databases.close()
+
+
 @pytest.fixture
-def database_url(postgres: Postgres, database_template: str) -> Iterator[str]:
-    """A migrated PostgreSQL database of this test only."""
-    url = postgres.create_database(database_template)
+def database_url(lent_databases: LentDatabases) -> Iterator[str]:
+    """A migrated PostgreSQL database of this test only, without rows but those of the gallery."""
+    url = lent_databases.lend()
     yield url
-    postgres.drop_database(url)
+    lent_databases.take_back(url)
 
 
 @pytest.fixture

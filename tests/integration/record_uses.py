@@ -1,6 +1,7 @@
-"""A program of an app: records uses of avatars, some of them twice, and prints the recorded uses.
+"""A program of apps: records uses of avatars, some of them twice, and prints the recorded uses.
 
-`test_counters` runs it. It reads its parameters as JSON from standard input, and prints JSON.
+`test_counters` runs it. It reads the parameters of each of its clients as JSON from standard input, and
+prints JSON. All clients call at the same time.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
 
@@ -40,5 +42,12 @@ def record(parameters: dict[str, Any]) -> list[list[str]]:
     return recorded
 
 
+def main() -> None:
+    """Record the uses of all clients, and print them as one list."""
+    clients = json.load(sys.stdin)
+    with ThreadPoolExecutor(len(clients)) as threads:
+        json.dump([use for uses in threads.map(record, clients) for use in uses], sys.stdout)
+
+
 if __name__ == "__main__":
-    json.dump(record(json.load(sys.stdin)), sys.stdout)
+    main()

@@ -15,14 +15,10 @@ from avatar_creator.v1 import avatar_project_service_pb2 as projects_pb
 from avatar_creator.v1 import avatar_service_pb2 as avatars_pb
 from avatar_creator.v1.attributes_pb2 import AgeRange, Attributes, Gender, Style
 from avatar_creator.v1.avatar_pb2 import Avatar, SourceType
-from tests import pictures
 from tests.contract.calls import Calls
+from tests.support.large_project import fill_project
 from tests.support.rows import Row, copy_row
 from tests.support.service import Deployment
-
-PICTURE = pictures.png()
-
-# What a list finds
 
 MANY = 2600
 """Number of avatars: more than a list reads before it uses an index, also in the larger project."""
@@ -67,15 +63,15 @@ class Gallery:
 
     def __post_init__(self) -> None:
         self.projects = [self.calls.create_project(name).id for name in ("Large", "Small", "Gone")]
-        self.original = self.calls.upload(self.projects[0], PICTURE, name="Original").id
+        fill_project(self.deployment, self.projects[0], 1)
+        (self.original,) = self.deployment.execute("SELECT * FROM avatars WHERE user_id = %s", self.user)
 
-    def fill(self) -> None:
+    def fill(self, number: int) -> None:
         """Copy one avatar many times. Each copy has its own file, which has no bytes."""
-        (original,) = self.deployment.execute("SELECT * FROM avatars WHERE id = %s", self.original)
-        files = [str(uuid_utils.uuid7()) for _ in range(MANY)]
+        files = [str(uuid_utils.uuid7()) for _ in range(number)]
         copies = [{"id": file, "key": file} for file in files]
-        copy_row(self.deployment, "files", {"id": original["image_file_id"]}, copies)
-        copy_row(self.deployment, "avatars", {"id": self.original}, [*map(self._avatar, files)])
+        copy_row(self.deployment, "files", {"id": self.original["image_file_id"]}, copies)
+        copy_row(self.deployment, "avatars", {"id": self.original["id"]}, [*map(self._avatar, files)])
 
     def _avatar(self, file: str) -> Row:
         choose = self.random.choice
@@ -165,34 +161,10 @@ class Gallery:
 def gallery(request: pytest.FixtureRequest, user: str) -> Iterator[Gallery]:
     """A user with many avatars, on each database."""
     deployment: Deployment = request.getfixturevalue(request.param)
-    deployment.start()
+    deployment.start_server()
     with Calls(deployment.target, deployment.token(user)) as calls:
         yield Gallery(deployment, user, calls)
 
-
-def test_a_list_has_exactly_the_avatars_that_pass_its_filters(gallery: Gallery) -> None:
-    gallery.fill()
-    gallery.change()
-    rows = sorted(gallery.rows(), key=lambda row: str(row["id"]), reverse=True)
-    never = datetime.min.replace(tzinfo=UTC)
-    by_use = sorted(rows, key=lambda row: (row["last_used_time"] or never, row["id"]), reverse=True)
-    numbers: set[int] = set()
-
-    for _ in range(SEARCHES):
-        filters, conditions = gallery.search()
-        for order, ordered in (
-            (avatars_pb.AVATAR_ORDER_NEWEST_FIRST, rows),
-            (avatars_pb.AVATAR_ORDER_LAST_USED_FIRST, by_use),
-        ):
-            expected = [row["id"] for row in ordered if all(passes(row) for passes in conditions)]
-            assert gallery.listed({**filters, "order": order}) == expected, filters
-            numbers.add(min(len(expected), PAGE + 1))
-
-    # There were lists without avatars, with few of many, and of several pages.
-    assert {0, PAGE + 1} < numbers
-
-
-# Avatars of an earlier version
 
 UNDO_0016 = {
     "embedded": (
@@ -213,12 +185,13 @@ UNDO_0016 = {
 """Statements that undo migrations 0016 and 0017."""
 
 
-def test_the_migration_adds_the_avatars_of_an_earlier_version(gallery: Gallery) -> None:
+def fill_as_an_earlier_version(gallery: Gallery, number: int) -> None:
+    """Add avatars that only the migration adds to the searches, and check that searches find them."""
     deployment = gallery.deployment
     for statement in UNDO_0016["embedded" if deployment.is_embedded else "distributed"]:
         deployment.execute(statement)
     deployment.execute("DELETE FROM avatar_creator_migrations WHERE name LIKE '0016%' OR name LIKE '0017%'")
-    gallery.fill()
+    gallery.fill(number)
 
     outcome = deployment.run_command("migrate")
 
@@ -228,3 +201,27 @@ def test_the_migration_adds_the_avatars_of_an_earlier_version(gallery: Gallery) 
     assert len(ids) in range(1, PAGE)
     assert gallery.listed({"query": RARE}) == ids
     assert gallery.listed({"gender": Gender.GENDER_NON_BINARY}) == ids
+
+
+def test_a_list_has_exactly_the_avatars_that_pass_its_filters(gallery: Gallery) -> None:
+    fill_as_an_earlier_version(gallery, MANY // 2)
+    gallery.fill(MANY // 2)
+    gallery.change()
+    rows = sorted(gallery.rows(), key=lambda row: str(row["id"]), reverse=True)
+    never = datetime.min.replace(tzinfo=UTC)
+    by_use = sorted(rows, key=lambda row: (row["last_used_time"] or never, row["id"]), reverse=True)
+    numbers: set[int] = set()
+
+    orders = (
+        (avatars_pb.AVATAR_ORDER_NEWEST_FIRST, rows),
+        (avatars_pb.AVATAR_ORDER_LAST_USED_FIRST, by_use),
+    )
+    for _ in range(SEARCHES):
+        filters, conditions = gallery.search()
+        order, ordered = gallery.random.choice(orders)
+        expected = [row["id"] for row in ordered if all(passes(row) for passes in conditions)]
+        assert gallery.listed({**filters, "order": order}) == expected, filters
+        numbers.add(min(len(expected), PAGE + 1))
+
+    # There were lists without avatars, with few of many, and of several pages.
+    assert {0, PAGE + 1} < numbers

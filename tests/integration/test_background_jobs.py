@@ -10,18 +10,19 @@ from pathlib import Path
 import pytest
 
 from avatar_creator_server.database.connection import Database
-from avatar_creator_server.database.migrator import migrate
 from avatar_creator_server.database.models import BackgroundJob
 from avatar_creator_server.database.models.states import JobKind
 from avatar_creator_server.shared.background_jobs import BackgroundJobQueue, enqueue_jobs
 from tests.support.locked_table import is_waited_for, locked_table
 from tests.support.service import Deployment
+from tests.support.sqlite_template import create_database
 from tests.support.waiting import wait_until
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
+        create_database(tmp_path / "jobs.db")
         return f"sqlite:///{tmp_path / 'jobs.db'}"
     return str(request.getfixturevalue("database_url"))
 
@@ -29,7 +30,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Database]:
     database = Database(url)
-    migrate(database.peewee)
     try:
         yield database
     finally:

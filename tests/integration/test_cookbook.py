@@ -14,6 +14,11 @@ from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 
 PAGE = REPOSITORY / "docs" / "cookbook.md"
+UNTIL_DRAWN = (
+    "while avatar-creator generations list --user - --state pending --state processing --json"
+    " | grep -q '\"id\"'; do sleep 0.05; done"
+)
+"""Waits for the generations that earlier commands have retried, as the person who reads does."""
 OUTAGE = Behavior(faults=(Fault(status=503),))
 
 
@@ -58,6 +63,8 @@ def test_every_command_prints_the_output_that_the_page_shows(night: Deployment) 
     for command in page:
         # The page shortens this id.
         command.typed = [line.replace("01a204d8-…", str(waiting["id"])) for line in command.typed]
+        if command.typed[0].startswith("avatar-creator queue pause"):
+            command.typed.insert(0, UNTIL_DRAWN)
 
     results = run_session(page, night)
 

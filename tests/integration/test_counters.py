@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,45 +37,44 @@ RECORDER = Path(__file__).with_name("record_uses.py")
 CLIENT = Path(__file__).parents[2] / "clients" / "python"
 
 APPS = ("pose-generator", "video-generator", "story-teller")
-PROCESSES = 8
-USES = {"embedded": 500, "distributed": 2000}
+CLIENTS = 8
+"""Number of apps' clients that call at the same time."""
+USES = {"embedded": 480, "distributed": 1000}
 """Number of uses to record. SQLite runs one write at a time, so a smaller number shows the same."""
-USED_AVATARS = 20
-ROUNDS = 10
+USED_AVATARS = 10
+ROUNDS = 6
 """Number of times that other resources are created and deleted at the same time."""
 
 PICTURE = pictures.png()
 
 
 @contextmanager
-def recorders(deployment: Deployment, user: str, avatar_ids: Sequence[str], uses: int) -> Iterator[list[Any]]:
-    """Start processes of apps that record uses of these avatars."""
-    with ExitStack() as running:
-        processes = []
-        for number in range(PROCESSES):
-            app_id = APPS[number % len(APPS)]
-            process = running.enter_context(
-                ChildProcess(
-                    [sys.executable, RECORDER],
-                    environment={**os.environ, "PYTHONPATH": str(CLIENT)},
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                )
-            )
-            parameters = {
-                "target": deployment.target,
-                "token": deployment.token(user, app_id=app_id),
-                "app_name": f"{app_id} {number}",
-                "avatar_ids": avatar_ids,
-                "uses": uses // PROCESSES,
-                "seed": number,
-            }
-            assert process.stdin is not None
-            process.stdin.write(json.dumps(parameters))
-            process.stdin.close()
-            process.stdin = None
-            processes.append(process)
-        yield processes
+def recorders(
+    deployment: Deployment, user: str, avatar_ids: Sequence[str], uses: int
+) -> Iterator[ChildProcess]:
+    """Start the process of apps that record uses of these avatars, each with a client of its own."""
+    clients = [
+        {
+            "target": deployment.target,
+            "token": deployment.token(user, app_id=APPS[number % len(APPS)]),
+            "app_name": f"{APPS[number % len(APPS)]} {number}",
+            "avatar_ids": avatar_ids,
+            "uses": uses // CLIENTS,
+            "seed": number,
+        }
+        for number in range(CLIENTS)
+    ]
+    with ChildProcess(
+        [sys.executable, RECORDER],
+        environment={**os.environ, "PYTHONPATH": str(CLIENT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(clients))
+        process.stdin.close()
+        process.stdin = None
+        yield process
 
 
 @dataclass
@@ -142,11 +141,11 @@ def test_no_count_is_lost_or_doubled_by_concurrent_writes(
         client, [preset.id for preset in presets[:3]], [example.id for example in examples[:2]]
     )
 
-    uses = PROCESSES * (USES["embedded" if deployment.is_embedded else "distributed"] // PROCESSES)
-    with recorders(deployment, user, used, uses) as processes, Threads(2) as threads:
+    uses = USES["embedded" if deployment.is_embedded else "distributed"]
+    with recorders(deployment, user, used, uses) as recording, Threads(2) as threads:
         avatars_done = threads.submit(others.create_and_delete_avatars)
         started = threads.submit(others.create_and_delete_generations)
-        recorded = [use for process in processes for use in json.loads(process.communicate(timeout=60)[0])]
+        recorded = json.loads(recording.communicate(timeout=60)[0])
         avatars_done.result()
         assert started.result().total() == 3 * ROUNDS
     wait_until(lambda: not states_of(client, "PENDING", "PROCESSING"), 20.0)
@@ -172,7 +171,7 @@ def test_concurrent_uses_are_listed_newest_first(client: AvatarCreator) -> None:
     def record(number: int) -> None:
         client.usage.record(avatar.id, action="pose", app_id=APPS[number % len(APPS)])
 
-    with Threads(PROCESSES) as threads:
+    with Threads(CLIENTS) as threads:
         threads.map(record, range(200))
 
     times = [use.create_time for use in client.usage.list(avatar.id, page_size=37)]

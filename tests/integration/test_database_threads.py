@@ -7,7 +7,7 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import closing
 from contextvars import Context
 from pathlib import Path
@@ -25,6 +25,7 @@ from avatar_creator_server.errors import (
     UnavailableError,
 )
 from tests.support.pgbouncer import PgBouncer
+from tests.support.postgres import Postgres
 from tests.support.waiting import wait_until
 
 T = TypeVar("T")
@@ -123,17 +124,38 @@ def one(database: Database) -> Callable[[], Any]:
     return lambda: database.peewee.execute_sql("SELECT 1").fetchone()[0]
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "pooled"])
-async def trial(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Trial]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "pooled"])
+def kind(request: pytest.FixtureRequest) -> str:
     """The kinds of databases."""
-    if request.param == "sqlite":
-        opened = Trial("sqlite", f"sqlite:///{tmp_path}/test.db", "")
-    else:
-        direct: str = request.getfixturevalue("database_url")
-        pooler: PgBouncer | None = request.getfixturevalue("pgbouncer") if request.param == "pooled" else None
-        opened = Trial(request.param, pooler.url(direct) if pooler else direct, direct)
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def urls(kind: str, request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """The URL of PostgreSQL for all tests of a kind, and the one without a pooler; empty for SQLite."""
+    if kind == "sqlite":
+        yield "", ""
+        return
+    postgres: Postgres = request.getfixturevalue("postgres")
+    direct = postgres.create_database()
+    try:
+        if kind == "pooled":
+            with closing(PgBouncer(direct)) as pooler:
+                yield pooler.url(direct), direct
+        else:
+            yield direct, direct
+    finally:
+        postgres.drop_database(direct)
+
+
+@pytest.fixture
+async def trial(kind: str, urls: tuple[str, str], tmp_path: Path) -> AsyncIterator[Trial]:
+    """A database of each kind, of which no statement of an earlier test runs."""
+    opened = Trial(kind, *(urls if urls[0] else (f"sqlite:///{tmp_path}/test.db", "")))
     yield opened
     await opened.close()
+    if kind != "sqlite":
+        await opened.wait_until_running(0)
 
 
 # Reads that end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from avatar_creator import AvatarCreator, NotFoundError
 from tests import pictures
 from tests.support.background import InBackground
 from tests.support.generations import SMALLEST, final_state
+from tests.support.group_deployment import group_deployment, remove_contents
 from tests.support.large_project import fill_project
 from tests.support.presence import present
 from tests.support.service import Deployment
@@ -33,6 +34,27 @@ TABLES = (
     "files",
     "quick_work",
 )
+
+
+@pytest.fixture(scope="module", params=["embedded", "distributed"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A server that removes at most three rows in a call and, embedded, in a batch of its worker."""
+    limit = {"GENERATION_LIMIT_CONCURRENT": "7"}
+    with group_deployment(request.param, request, tmp_path_factory, **limit) as deployment:
+        deployment.start_server(fault=SMALL_BATCHES)
+        yield deployment
+
+
+@pytest.fixture
+def deployment(server: Deployment) -> Iterator[Deployment]:
+    """The server, on empty tables. Distributed, it has no worker but those that the test starts."""
+    yield server
+    for worker in server.workers:
+        worker.close()
+    remove_contents(server)
+
+
+distributed_only = pytest.mark.parametrize("server", ["distributed"], indirect=True)
 
 
 def is_empty(deployment: Deployment) -> bool:
@@ -91,14 +113,13 @@ def add_uses(deployment: Deployment, avatar_id: str, count: int) -> None:
     )
 
 
+@distributed_only
 def test_a_deleted_project_is_hidden_and_uncounted_while_its_rows_remain(
-    distributed: Deployment, user: str
+    deployment: Deployment, user: str
 ) -> None:
-    distributed.settings["GENERATION_LIMIT_CONCURRENT"] = "7"
-    distributed.start_server(fault=SMALL_BATCHES)
-    with distributed.client(user) as client, distributed.client("ops", role="ops") as operator:
+    with deployment.client(user) as client, deployment.client("ops", role="ops") as operator:
         project = client.projects.create("Large")
-        fill_project(distributed, project.id, 5)
+        fill_project(deployment, project.id, 5)
         kept = client.projects.create("Kept")
         face = next(iter(client.avatars.list(project=project.id)))
         client.usage.record(face.id, app_id="app", action="show")
@@ -113,8 +134,8 @@ def test_a_deleted_project_is_hidden_and_uncounted_while_its_rows_remain(
 
         client.projects.delete(project.id)
 
-        assert len(distributed.rows("avatars")) == 5
-        assert len(distributed.rows("avatar_generations")) == 7
+        assert len(deployment.rows("avatars")) == 5
+        assert len(deployment.rows("avatar_generations")) == 7
         assert isinstance(watch.outcome(), NotFoundError)
         assert isinstance(project_watch.outcome(), NotFoundError)
         assert_nothing_counts(client)
@@ -128,9 +149,9 @@ def test_a_deleted_project_is_hidden_and_uncounted_while_its_rows_remain(
         # The limit of seven has room again.
         client.generations.create(kept.id, "a calm man", width=SMALLEST, height=SMALLEST)
 
-        distributed.start_worker(fault=SMALL_BATCHES)
+        deployment.start_worker(fault=SMALL_BATCHES)
         client.projects.delete(kept.id)
-        wait_until_empty(distributed)
+        wait_until_empty(deployment)
         assert_nothing_counts(client)
 
 
@@ -174,11 +195,8 @@ def writes(
     )
 
 
-@pytest.mark.parametrize("mode", ["embedded", "distributed"])
-def test_a_large_project_is_removed_in_batches(request: pytest.FixtureRequest, user: str, mode: str) -> None:
-    deployment: Deployment = request.getfixturevalue(mode)
-    deployment.start_server(fault=SMALL_BATCHES)
-    if mode == "distributed":
+def test_a_large_project_is_removed_in_batches(deployment: Deployment, user: str) -> None:
+    if not deployment.is_embedded:
         deployment.start_worker(fault=SMALL_BATCHES)
     with deployment.client(user) as client:
         project = client.projects.create("Large")
@@ -195,55 +213,67 @@ def test_a_large_project_is_removed_in_batches(request: pytest.FixtureRequest, u
         assert_nothing_counts(client)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        f"kill after {DELETION}:ProjectDeletion._remove_rows",
-        "kill before avatar_creator_server.shared.background_jobs:BackgroundJobQueue.again",
-        "kill before avatar_creator_server.images.store:Files._remove_bytes",
-    ],
-)
-def test_the_removal_goes_on_after_its_worker_is_killed(
-    distributed: Deployment, user: str, fault: str
-) -> None:
-    distributed.start_server()
-    with distributed.client(user) as client:
+@distributed_only
+def test_the_removal_goes_on_after_each_of_its_workers_is_killed(deployment: Deployment, user: str) -> None:
+    with deployment.client(user) as client:
         project = client.projects.create("Large")
-        fill_project(distributed, project.id, 501)
+        fill_project(deployment, project.id, 501)
         client.projects.delete(project.id)
-        worker = distributed.start_worker(fault=fault)
-        assert worker.wait(20.0) == -signal.SIGKILL
-        assert not is_empty(distributed)
+        for fault, avatars_left in (
+            (f"kill after {DELETION}:ProjectDeletion._remove_rows", 501),
+            ("kill before avatar_creator_server.shared.background_jobs:BackgroundJobQueue.again", 1),
+            ("kill before avatar_creator_server.images.store:Files._remove_bytes", None),
+        ):
+            worker = deployment.start_worker(fault=fault)
+            make_jobs_due(deployment)
+            assert worker.wait(20.0) == -signal.SIGKILL
+            assert avatars_left in (None, len(deployment.rows("avatars")))
+            assert deployment.files()
 
-        distributed.start_worker()
-        make_jobs_due(distributed)
+        make_jobs_due(deployment)
+        deployment.start_worker()
 
-        wait_until_empty(distributed)
+        wait_until_empty(deployment)
         assert_nothing_counts(client)
 
 
+@distributed_only
 def test_what_is_counted_at_the_moment_of_the_deletion_is_corrected(
-    distributed: Deployment, user: str
-) -> None:
-    distributed.start_server()
-    with distributed.client(user) as client:
-        project = client.projects.create("Large")
-        fill_project(distributed, project.id, 501)
-        client.projects.delete(project.id)
-        # As a transaction does that began before the deletion and ends after it.
-        distributed.execute("UPDATE avatars SET usage_count = 1 WHERE id = (SELECT MIN(id) FROM avatars)")
-        distributed.execute("UPDATE user_statistics SET usage_count = usage_count + 1")
-        assert client.usage.stats().usage_count == 1
-
-        distributed.start_worker()
-
-        wait_until_empty(distributed)
-        assert_nothing_counts(client)
-
-
-def test_an_avatar_with_many_uses_is_hidden_at_once_and_removed_in_batches(
     deployment: Deployment, user: str
 ) -> None:
+    with deployment.client(user) as client:
+        project = client.projects.create("Large")
+        fill_project(deployment, project.id, 7)
+        client.projects.delete(project.id)
+        # As a transaction does that began before the deletion and ends after it.
+        deployment.execute("UPDATE avatars SET usage_count = 1 WHERE id = (SELECT MIN(id) FROM avatars)")
+        deployment.execute(
+            "UPDATE user_statistics SET usage_count = usage_count + 1 WHERE user_id = %s", user
+        )
+        assert client.usage.stats().usage_count == 1
+
+        deployment.start_worker(fault=SMALL_BATCHES)
+
+        wait_until_empty(deployment)
+        assert_nothing_counts(client)
+
+
+def test_an_avatar_with_many_uses_is_hidden_at_once_and_removed_in_batches_by_serve(
+    embedded: Deployment, user: str
+) -> None:
+    embedded.start_server()
+    require_removal_of_many_uses(embedded, user)
+
+
+@distributed_only
+def test_an_avatar_with_many_uses_is_hidden_at_once_and_removed_in_batches_by_a_worker(
+    deployment: Deployment, user: str
+) -> None:
+    deployment.start_worker()
+    require_removal_of_many_uses(deployment, user)
+
+
+def require_removal_of_many_uses(deployment: Deployment, user: str) -> None:
     with deployment.client(user) as client:
         project = client.projects.create("Used")
         generation = final_state(
@@ -266,35 +296,35 @@ def test_an_avatar_with_many_uses_is_hidden_at_once_and_removed_in_batches(
         assert client.usage.stats() == stats
 
 
+@distributed_only
 def test_removals_that_the_previous_version_requested_are_done_together(
-    distributed: Deployment, user: str
+    deployment: Deployment, user: str
 ) -> None:
-    distributed.start_server()
-    with distributed.client(user) as client:
+    with deployment.client(user) as client:
         project = client.projects.create("Before")
-        fill_project(distributed, project.id, 3)
+        fill_project(deployment, project.id, 3)
         client.projects.delete(project.id)
-    distributed.execute("DELETE FROM quick_work")
+    deployment.execute("DELETE FROM quick_work")
     # One for each file, as migration 0006 leaves them: the other columns have their defaults.
-    distributed.execute(
+    deployment.execute(
         "INSERT INTO quick_work (id, kind, subject_id, try_count, due_time, create_time)"
         " SELECT id, 'remove_file', id, 0, create_time, create_time FROM files"
     )
-    assert len(distributed.rows("quick_work")) == 6
+    assert len(deployment.rows("quick_work")) == 6
     # Only one job is due: it does the work of the others too.
-    distributed.execute(
+    deployment.execute(
         "UPDATE quick_work SET due_time = now() + interval '1 day'"
         " WHERE id > (SELECT MIN(id) FROM quick_work)"
     )
-    distributed.start_worker()
-    wait_until_empty(distributed)
+    deployment.start_worker()
+    wait_until_empty(deployment)
 
 
-def test_no_batch_of_another_user_delays_a_thumbnail(distributed: Deployment, user: str) -> None:
-    distributed.start_server()
-    with distributed.client(user) as client, distributed.client("other") as other:
+@distributed_only
+def test_no_batch_of_another_user_delays_a_thumbnail(deployment: Deployment, user: str) -> None:
+    with deployment.client(user) as client, deployment.client(f"{user}-other") as other:
         project = client.projects.create("Large")
-        fill_project(distributed, project.id, 2001)
+        fill_project(deployment, project.id, 2001)
         client.projects.delete(project.id)
         place = other.projects.create("Small")
         # Without a worker: the uploads do not wait for each other.
@@ -306,9 +336,9 @@ def test_no_batch_of_another_user_delays_a_thumbnail(distributed: Deployment, us
             upload.start()
         for upload in uploads:
             upload.join()
-        assert len(distributed.execute("SELECT 1 FROM quick_work WHERE kind = 'thumbnail'")) == 4
+        assert len(deployment.execute("SELECT 1 FROM quick_work WHERE kind = 'thumbnail'")) == 4
 
-        distributed.start_worker()
+        deployment.start_worker()
 
         wait_until(lambda: not any(each.thumbnail_pending for each in other.avatars.list()))
-        assert distributed.execute("SELECT 1 FROM files WHERE user_id = %s LIMIT 1", user)
+        assert deployment.execute("SELECT 1 FROM files WHERE user_id = %s LIMIT 1", user)

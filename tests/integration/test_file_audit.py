@@ -16,8 +16,9 @@ from avatar_creator_server.images.local_files import remove_temporary
 from avatar_creator_server.operations.file_audit import audit_files
 from avatar_creator_server.settings import Settings
 from tests import pictures
+from tests.support.group_deployment import group_deployment, remove_contents
 from tests.support.object_storage import ObjectStorage
-from tests.support.service import Deployment
+from tests.support.service import CLOSED_ADDRESS, Deployment, run_command
 from tests.support.waiting import wait_until
 
 DAY = 86_400.0
@@ -36,6 +37,35 @@ def object_storage() -> Iterator[ObjectStorage]:
     storage = ObjectStorage()
     yield storage
     storage.close()
+
+
+@pytest.fixture(scope="module", params=["embedded", "distributed"])
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A running service of the tests of this file."""
+    with group_deployment(request.param, request, tmp_path_factory) as deployment:
+        deployment.start()
+        yield deployment
+
+
+@pytest.fixture
+def deployment(running: Deployment) -> Iterator[Deployment]:
+    """The running service, without files and rows of other tests."""
+    yield running
+    remove_contents(running)
+
+
+on_sqlite = pytest.mark.parametrize("running", ["embedded"], indirect=True)
+
+
+def doctor(deployment: Deployment, *options: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run `doctor --files` with additional options and settings."""
+    return run_command(
+        "doctor",
+        "--files",
+        *options,
+        settings=deployment.settings | settings,
+        directory=deployment.directory,
+    )
 
 
 def upload(deployment: Deployment, user: str, number: int) -> Path:
@@ -81,21 +111,22 @@ def test_files_and_folders_are_private(deployment: Deployment, user: str) -> Non
         assert len(list(deployment.data_path.iterdir())) >= 4  # the database, its log, and two locks
 
 
-def test_files_that_others_can_read_are_made_private_at_the_start(embedded: Deployment, user: str) -> None:
-    server = embedded.start_server()
-    folder = upload(embedded, user, 1)
-    server.close()
-    database = embedded.data_path / "avatar-creator.db"
+@on_sqlite
+def test_files_that_others_can_read_are_made_private_at_the_start(deployment: Deployment, user: str) -> None:
+    folder = upload(deployment, user, 1)
+    deployment.servers[-1].close()
+    database = deployment.data_path / "avatar-creator.db"
     database.chmod(0o644)
     folder.parent.chmod(0o755)
-    embedded.data_path.chmod(0o755)
+    deployment.data_path.chmod(0o755)
 
-    embedded.start_server()
+    deployment.start_server()
 
     assert stat.S_IMODE(database.stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
     # The operator's own folder may have other contents.
-    assert stat.S_IMODE(embedded.data_path.stat().st_mode) == 0o755
+    assert stat.S_IMODE(deployment.data_path.stat().st_mode) == 0o755
+    deployment.data_path.chmod(0o700)
 
 
 def test_what_a_killed_upload_was_writing_is_removed_an_hour_later(deployment: Deployment, user: str) -> None:
@@ -108,9 +139,10 @@ def test_what_a_killed_upload_was_writing_is_removed_an_hour_later(deployment: D
     make_older(picture, DAY)
 
     if deployment.is_embedded:
-        deployment.servers[0].close()
+        deployment.servers[-1].close()
         deployment.start_server()
     else:
+        deployment.workers[-1].close()
         deployment.start_worker()
 
     wait_until(lambda: not old.exists() and not check.exists())
@@ -120,7 +152,7 @@ def test_what_a_killed_upload_was_writing_is_removed_an_hour_later(deployment: D
 
 def test_the_doctor_compares_files_and_rows_in_both_directions(deployment: Deployment, user: str) -> None:
     folder = upload(deployment, user, 3)
-    clean = deployment.run_command("doctor", "--files")
+    clean = doctor(deployment)
     assert (clean.returncode, found(clean)) == (0, {})
     assert "Compared 6 files with their rows and 6 rows with their files" in clean.stdout
 
@@ -132,7 +164,7 @@ def test_the_doctor_compares_files_and_rows_in_both_directions(deployment: Deplo
     images[1].write_bytes(b"cut")
     images[2].chmod(0o644)
 
-    outcome = deployment.run_command("doctor", "--files")
+    outcome = doctor(deployment)
 
     assert outcome.returncode == 1
     assert found(outcome) == {
@@ -145,13 +177,13 @@ def test_the_doctor_compares_files_and_rows_in_both_directions(deployment: Deplo
     assert "left out 1 younger files" in outcome.stdout
     assert unknown.exists()
 
-    repaired = deployment.run_command("doctor", "--files", "--repair")
+    repaired = doctor(deployment, "--repair")
 
     assert repaired.returncode == 1, "rows without a file need a backup"
     assert found(repaired)["files without a row"] == ("1", "4", "1")
     assert sorted(path.name for path in folder.iterdir() if path.stem.startswith("unknown")) == []
     assert (folder / "recent.png").exists()
-    assert set(found(deployment.run_command("doctor", "--files"))) == {
+    assert set(found(doctor(deployment))) == {
         "rows without a file",
         "files of a wrong size",
     }
@@ -164,12 +196,12 @@ def test_the_doctor_compares_a_bucket(
     distributed.start()
     upload(distributed, user, 2)
     assert len(object_storage.keys()) == 4
-    assert distributed.run_command("doctor", "--files").returncode == 0
+    assert doctor(distributed).returncode == 0
     (row, other, *_) = distributed.execute("SELECT id, key FROM files ORDER BY id")
     distributed.execute("UPDATE files SET key = key || '.gone' WHERE id = %s", row["id"])
     distributed.execute("UPDATE files SET size_bytes = 1 WHERE id = %s", other["id"])
 
-    outcome = distributed.run_command("doctor", "--files")
+    outcome = doctor(distributed)
 
     assert outcome.returncode == 1
     assert {kind: numbers[0] for kind, numbers in found(outcome).items()} == {
@@ -188,23 +220,23 @@ def stored(deployment: Deployment) -> list[Path]:
     return files
 
 
-def test_repair_removes_no_file_with_an_empty_database(embedded: Deployment, user: str) -> None:
-    embedded.start()
-    upload(embedded, user, 2)
-    embedded.close()
-    files = stored(embedded)
-    embedded.settings["DATA_PATH"] = str(embedded.directory / "another")
-    assert embedded.run_command("migrate").returncode == 0
+@on_sqlite
+def test_repair_removes_no_file_with_an_empty_database(deployment: Deployment, user: str) -> None:
+    upload(deployment, user, 2)
+    files = stored(deployment)
+    empty = {"DATA_PATH": str(deployment.directory / "another")}
+    settings = deployment.settings | empty
+    assert run_command("migrate", settings=settings, directory=deployment.directory).returncode == 0
 
     for arguments in (("--remove", "3"), ("--remove", "5"), ()):
-        refused = embedded.run_command("doctor", "--files", "--repair", *arguments)
+        refused = doctor(deployment, "--repair", *arguments, **empty)
         assert refused.returncode == 1
         assert found(refused)["files without a row"][::2] == ("4", "0")
         assert "no file without a row was removed" in refused.stderr
         assert all(path.exists() for path in files)
     assert "the database has no files" in refused.stderr
 
-    assert embedded.run_command("doctor", "--files", "--repair", "--remove", "4").returncode == 0
+    assert doctor(deployment, "--repair", "--remove", "4", **empty).returncode == 0
     assert not any(path.exists() for path in files)
 
 
@@ -215,7 +247,7 @@ def test_repair_needs_the_number_to_remove_more_than_a_tenth(deployment: Deploym
     deployment.execute("UPDATE files SET key = key || '.other'")
     temporary = leave(folder / "unknown.png#1", age=2 * DAY)
 
-    refused = deployment.run_command("doctor", "--files", "--repair")
+    refused = doctor(deployment, "--repair")
 
     assert refused.returncode == 1
     assert found(refused)["files without a row"][::2] == ("6", "0")
@@ -227,7 +259,7 @@ def test_repair_needs_the_number_to_remove_more_than_a_tenth(deployment: Deploym
     assert all(path.exists() for path in files)
     assert not temporary.exists()
 
-    removed = deployment.run_command("doctor", "--files", "--repair", "--remove", "6")
+    removed = doctor(deployment, "--repair", "--remove", "6")
 
     assert found(removed)["files without a row"][::2] == ("6", "6")
     assert not any(path.exists() for path in files)
@@ -237,7 +269,7 @@ def test_repair_removes_a_tenth_without_a_number(deployment: Deployment, user: s
     folder = upload(deployment, user, 10)
     unknown = [leave(folder / f"unknown-{number}.png", age=2 * DAY) for number in range(2)]
 
-    repaired = deployment.run_command("doctor", "--files", "--repair")
+    repaired = doctor(deployment, "--repair")
 
     assert (repaired.returncode, repaired.stderr) == (0, "")
     assert found(repaired)["files without a row"] == ("2", "8", "2")
@@ -245,18 +277,16 @@ def test_repair_removes_a_tenth_without_a_number(deployment: Deployment, user: s
 
 
 def test_remove_needs_repair(embedded: Deployment) -> None:
-    outcome = embedded.run_command("doctor", "--files", "--remove", "1")
+    outcome = doctor(embedded, "--remove", "1")
     assert outcome.returncode == 1
     assert "--remove works only together with --files --repair" in outcome.stderr
 
 
 @pytest.fixture
-def closed_folder(embedded: Deployment, user: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+def closed_folder(deployment: Deployment, user: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a user's pictures, which this process must not read, also if it runs as root."""
-    embedded.start()
-    folder = upload(embedded, user, 1)
-    upload(embedded, "other", 1)
-    embedded.close()
+    folder = upload(deployment, user, 1)
+    upload(deployment, "other", 1)
     scan = os.scandir
 
     def refuse(path: str | Path) -> Any:
@@ -268,27 +298,29 @@ def closed_folder(embedded: Deployment, user: str, monkeypatch: pytest.MonkeyPat
     return folder
 
 
+@on_sqlite
 async def test_a_folder_that_cannot_be_read_does_not_hide_the_others(
-    embedded: Deployment, closed_folder: Path
+    deployment: Deployment, closed_folder: Path
 ) -> None:
     unknown = leave(closed_folder.parent / "other" / "unknown.png", age=2 * DAY)
-    settings = Settings(upload_path=embedded.upload_path, data_path=embedded.data_path)
+    settings = Settings(upload_path=deployment.upload_path, data_path=deployment.data_path)
 
     audit = await audit_files(settings, repair=False, older_than_seconds=DAY)
 
     assert (audit.files, audit.rows) == (3, 4)
-    assert audit.not_readable.examples == [str(closed_folder.relative_to(embedded.upload_path))]
-    assert audit.without_row.examples == [str(unknown.relative_to(embedded.upload_path))]
+    assert audit.not_readable.examples == [str(closed_folder.relative_to(deployment.upload_path))]
+    assert audit.without_row.examples == [str(unknown.relative_to(deployment.upload_path))]
     assert audit.without_file.count == 0
     assert not audit.is_clean
 
 
+@on_sqlite
 def test_a_folder_that_cannot_be_read_does_not_end_the_removal_of_temporary_files(
-    embedded: Deployment, closed_folder: Path
+    deployment: Deployment, closed_folder: Path
 ) -> None:
     temporary = leave(closed_folder.parent / "other" / "unknown.png#1", age=DAY)
     last = leave(closed_folder.parent / "zzz#1", age=DAY)
-    assert remove_temporary(embedded.upload_path, older_than_seconds=1.0) == 2
+    assert remove_temporary(deployment.upload_path, older_than_seconds=1.0) == 2
     assert not temporary.exists()
     assert not last.exists()
 
@@ -299,12 +331,16 @@ def test_repair_needs_files(embedded: Deployment) -> None:
     assert "--repair works only together with --files" in outcome.stderr
 
 
-def test_a_storage_that_does_not_answer_is_reported_in_one_line(
-    distributed: Deployment, object_storage: ObjectStorage
-) -> None:
-    distributed.settings.update(object_storage.settings("production"))
-    object_storage.kill()
-    outcome = distributed.run_command("doctor", "--files")
+def test_a_storage_that_does_not_answer_is_reported_in_one_line(distributed: Deployment) -> None:
+    storage = {
+        "STORAGE_URL": "s3://avatars/production",
+        "AWS_ENDPOINT_URL": f"http://{CLOSED_ADDRESS}",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+    outcome = doctor(distributed, **storage)
     assert outcome.returncode == 1
     assert outcome.stderr.strip().splitlines()[-1] == (
         "error: the storage does not answer: check it with `avatar-creator doctor`"

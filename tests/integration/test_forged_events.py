@@ -22,6 +22,7 @@ from avatar_creator_server.shared.event_bus import (
 from avatar_creator_server.shared.worker_notifier import GENERATION_TASK, JOB_TASK
 from tests.support.background import InBackground
 from tests.support.generations import CANCELLED, COMPLETED, PENDING
+from tests.support.group_deployment import group_deployment
 from tests.support.service import Deployment
 from tests.support.waiting import wait_until
 from tests.support.watcher import Watcher
@@ -31,11 +32,20 @@ LATEST = 2**60
 FORGED_PER_ROUND = 100
 
 
+@pytest.fixture(scope="module")
+def deployment(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """A server without a worker: its generations stay pending."""
+    with group_deployment("distributed", request, tmp_path_factory) as without_worker:
+        without_worker.start_server()
+        yield without_worker
+
+
 @pytest.fixture
-def client(distributed: Deployment, user: str) -> Iterator[AvatarCreator]:
-    """A client of a server without a worker: its generations stay pending."""
-    distributed.start_server()
-    with distributed.client(user) as opened:
+def client(deployment: Deployment, user: str) -> Iterator[AvatarCreator]:
+    """A client of the server."""
+    with deployment.client(user) as opened:
         yield opened
 
 
@@ -46,9 +56,9 @@ def generation(client: AvatarCreator) -> Generation:
 
 
 @pytest.fixture
-def connection(redis_url: str) -> Iterator[redis.Redis]:
+def connection(deployment: Deployment) -> Iterator[redis.Redis]:
     """A connection of someone who knows the address of Redis."""
-    with redis.Redis.from_url(redis_url) as opened:
+    with redis.Redis.from_url(deployment.settings["REDIS_URL"]) as opened:
         yield opened
 
 
@@ -116,18 +126,18 @@ def follow_until_cancelled(client: AvatarCreator, project_id: str, states: list[
 
 
 def test_a_flood_of_forged_events_causes_few_queries(
-    distributed: Deployment, client: AvatarCreator, generation: Generation, connection: redis.Redis
+    deployment: Deployment, client: AvatarCreator, generation: Generation, connection: redis.Redis
 ) -> None:
     watcher = Watcher(client, generation.id)
     watcher.wait_for(lambda state: state.state == PENDING)
     transactions = "SELECT xact_commit AS number FROM pg_stat_database WHERE datname = current_database()"
 
     with flood(connection, generation) as published:
-        ((before,), first) = ([row["number"] for row in distributed.execute(transactions)], len(published))
+        ((before,), first) = ([row["number"] for row in deployment.execute(transactions)], len(published))
         wait_until(lambda: len(published) - first >= 100 * FORGED_PER_ROUND, 60.0)
         client.generations.cancel(generation.id)
         last = watcher.states()[-1]
-    (after,) = (row["number"] for row in distributed.execute(transactions))
+    (after,) = (row["number"] for row in deployment.execute(transactions))
 
     assert last.state == CANCELLED
     assert after - before < (len(published) - first) / 20
@@ -162,7 +172,7 @@ def flood(connection: redis.Redis, generation: Generation) -> Iterator[list[int]
 
 
 def test_a_worker_completes_a_generation_under_forged_cancellations_and_wake_ups(
-    distributed: Deployment, client: AvatarCreator, generation: Generation, connection: redis.Redis
+    deployment: Deployment, client: AvatarCreator, generation: Generation, connection: redis.Redis
 ) -> None:
     def wake_up_with_nonsense() -> None:
         for stream in (GENERATION_TASK, JOB_TASK):
@@ -170,9 +180,12 @@ def test_a_worker_completes_a_generation_under_forged_cancellations_and_wake_ups
                 connection.xadd(stream, {"data": secrets.token_bytes(32), "nonsense": "x"})
 
     wake_up_with_nonsense()
-    worker = distributed.start_worker()
-    with flood(connection, generation):
-        assert Watcher(client, generation.id).states()[-1].state == COMPLETED
+    worker = deployment.start_worker()
+    try:
+        with flood(connection, generation):
+            assert Watcher(client, generation.id).states()[-1].state == COMPLETED
 
-    assert client.generations.get(generation.id).attempt_number == 1
-    assert worker.exit_code() is None
+        assert client.generations.get(generation.id).attempt_number == 1
+        assert worker.exit_code() is None
+    finally:
+        worker.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import pytest
@@ -26,6 +26,7 @@ from tests.support.generations import (
     PENDING,
     PROCESSING,
 )
+from tests.support.group_deployment import emptied, group_of_tables
 from tests.support.in_process import InProcessService
 from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
@@ -43,11 +44,22 @@ SUBMIT_UNKNOWN = AttemptOutcome.SUBMIT_UNKNOWN
 BUSY = "the provider is busy"
 
 
-@pytest.fixture(params=["embedded", "distributed"])
-async def studio(request: pytest.FixtureRequest, user: str) -> AsyncIterator[Studio]:
-    """A user of a service without a worker: once on SQLite, and once on PostgreSQL and Redis."""
-    deployment = request.getfixturevalue(request.param)
-    charging = InProcessService.serving(deployment, HUGGINGFACE_API_KEY="hf_test")
+@pytest.fixture(scope="module", params=["embedded", "distributed"])
+def tables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The databases of the tests of this file: once SQLite, and once PostgreSQL and Redis."""
+    yield from group_of_tables(request, tmp_path_factory)
+
+
+@pytest.fixture
+def databases(tables: Deployment) -> Iterator[Deployment]:
+    """A service on each of the two databases, with empty tables, of which no process runs yet."""
+    yield from emptied(tables)
+
+
+@pytest.fixture
+async def studio(databases: Deployment, user: str) -> AsyncIterator[Studio]:
+    """A user of a service without a worker."""
+    charging = InProcessService.serving(databases, HUGGINGFACE_API_KEY="hf_test")
     async with charging as service, service.client(user) as client:
         project = await client.projects.create("Lifecycle")
         yield Studio(service, client, project.id)
@@ -334,6 +346,8 @@ async def test_a_picture_that_could_not_be_stored_is_fetched_again_without_a_new
 ) -> None:
     provider = ScriptedProvider()
     folder = studio.service.deployment.upload_path / "avatar-creator"
+    if folder.exists():
+        folder.rmdir()
     folder.write_bytes(b"a file where the folder should be")
     async with studio.service.working(provider, storage_seconds=0):
         generation = await studio.create_generation()

@@ -23,6 +23,7 @@ from avatar_creator import (
     Style,
 )
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
+from tests.support.group_deployment import group_deployment
 from tests.support.huggingface_router import Behavior, RouterFake
 from tests.support.presence import present
 from tests.support.service import Deployment
@@ -39,29 +40,55 @@ FATAL = AttemptOutcome.FATAL
 Hosted = Callable[..., Deployment]
 
 
+@pytest.fixture(scope="module")
+def embedded_service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, router_process: RouterFake
+) -> Iterator[Deployment]:
+    """The embedded service of most tests of this file, which draws through the fake."""
+    settings = settings_of(router_process, HUGGINGFACE_BILL_TO="lumiku")
+    with group_deployment("embedded", request, tmp_path_factory, **settings) as deployment:
+        deployment.start()
+        yield deployment
+
+
 @pytest.fixture
-def hosted(embedded: Deployment, distributed: Deployment, router: RouterFake) -> Iterator[Hosted]:
-    """Return a function that creates a service that draws through the fake.
+def service(embedded_service: Deployment) -> Iterator[Deployment]:
+    """The same, with closed circuits. After the test, it is checked for the API key as in `hosted`."""
+    embedded_service.execute("DELETE FROM route_circuits")
+    yield embedded_service
+    require_secret_key(embedded_service)
+
+
+@pytest.fixture
+def hosted(embedded: Deployment, router: RouterFake) -> Iterator[Hosted]:
+    """Return a function that starts an embedded service that draws through the fake.
 
     After the test, no output, database row or file of the service may contain the API key.
     """
-    deployments: list[Deployment] = []
 
-    def make(mode: str, **settings: str) -> Deployment:
-        deployment = embedded if mode == "embedded" else distributed
-        deployment.settings |= {"HUGGINGFACE_API_KEY": KEY, "HUGGINGFACE_BASE_URL": router.url, **settings}
-        deployments.append(deployment)
-        return deployment
+    def start_service(**settings: str) -> Deployment:
+        embedded.settings |= settings_of(router, **settings)
+        embedded.start()
+        return embedded
 
-    yield make
-    for deployment in deployments:
-        leaks = [
-            str(output)[max(str(output).find(KEY) - 3000, 0) :][:3200]
-            for output in outputs_of(deployment)
-            if KEY in str(output)
-        ]
-        assert leaks == []
-        assert not [path for path in deployment.files() if KEY.encode() in path.read_bytes()]
+    yield start_service
+    require_secret_key(embedded)
+
+
+def settings_of(router: RouterFake, **settings: str) -> dict[str, str]:
+    """Return the settings of a service that draws through the fake."""
+    return {"HUGGINGFACE_API_KEY": KEY, "HUGGINGFACE_BASE_URL": router.url, **settings}
+
+
+def require_secret_key(deployment: Deployment) -> None:
+    """Check that no output, database row or file of a service contains the API key."""
+    leaks = [
+        str(output)[max(str(output).find(KEY) - 3000, 0) :][:3200]
+        for output in outputs_of(deployment)
+        if KEY in str(output)
+    ]
+    assert leaks == []
+    assert not [path for path in deployment.files() if KEY.encode() in path.read_bytes()]
 
 
 def outputs_of(deployment: Deployment) -> list[Any]:
@@ -99,12 +126,23 @@ def health_of(deployment: Deployment, name: str) -> str:
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
 
-@pytest.mark.parametrize("mode", ["embedded", "distributed"])
-def test_a_portrait_is_drawn_through_the_queue_with_the_lora(
-    hosted: Hosted, router: RouterFake, mode: str, user: str
+def test_a_portrait_is_drawn_through_the_queue_of_the_embedded_service(
+    service: Deployment, router: RouterFake, user: str
 ) -> None:
-    deployment = hosted(mode, HUGGINGFACE_BILL_TO="lumiku")
-    deployment.start()
+    require_portrait_with_the_lora(service, router, user)
+
+
+def test_a_portrait_is_drawn_through_the_queue_of_a_worker(
+    distributed: Deployment, router: RouterFake, user: str
+) -> None:
+    distributed.settings |= settings_of(router, HUGGINGFACE_BILL_TO="lumiku")
+    distributed.start()
+    require_portrait_with_the_lora(distributed, router, user)
+    require_secret_key(distributed)
+
+
+def require_portrait_with_the_lora(deployment: Deployment, router: RouterFake, user: str) -> None:
+    """Draw a portrait, and check the request to the provider and all that the service says about it."""
     with deployment.client(user) as client:
         project = client.projects.create("Hosted")
         generation = client.generations.create(
@@ -161,8 +199,7 @@ def test_a_portrait_is_drawn_through_the_queue_with_the_lora(
 def test_a_route_without_a_queue_draws_and_warns_that_it_ignores_the_lora(
     hosted: Hosted, router: RouterFake, user: str
 ) -> None:
-    deployment = hosted("embedded", HUGGINGFACE_ROUTE="hf-inference")
-    deployment.start()
+    deployment = hosted(HUGGINGFACE_ROUTE="hf-inference")
     with deployment.client(user) as client:
         generation = start(client, client.projects.create("Hosted").id)
         last = wait_for_end(client, generation.id)
@@ -178,13 +215,11 @@ def test_a_dedicated_endpoint_receives_a_negative_prompt_or_the_default_one(
     hosted: Hosted, router: RouterFake, user: str
 ) -> None:
     deployment = hosted(
-        "embedded",
         HUGGINGFACE_ROUTE="endpoint",
         HUGGINGFACE_ENDPOINT_URL=router.url,
         MODEL="stabilityai/stable-diffusion-xl-base-1.0",
         LORA_REPOSITORY="none",
     )
-    deployment.start()
     with deployment.client(user) as client:
         project = client.projects.create("Hosted")
         last = wait_for_end(client, start(client, project.id).id)
@@ -199,12 +234,10 @@ def test_a_dedicated_endpoint_receives_a_negative_prompt_or_the_default_one(
 
 @pytest.mark.parametrize("by", ["cancelling", "deleting the project"])
 def test_an_unneeded_request_is_cancelled_at_the_provider(
-    hosted: Hosted, router: RouterFake, by: str, user: str
+    service: Deployment, router: RouterFake, by: str, user: str
 ) -> None:
     router.behave(always=Behavior(hold=True))
-    deployment = hosted("embedded")
-    deployment.start()
-    with deployment.client(user) as client:
+    with service.client(user) as client:
         project = client.projects.create("Cancelled")
         generation = start(client, project.id)
         router.wait_until_polled()
@@ -213,25 +246,29 @@ def test_an_unneeded_request_is_cancelled_at_the_provider(
         else:
             client.projects.delete(project.id)
         wait_until(lambda: router.counters()["cancelled"] == 1, 20.0)
-        wait_until(lambda: not deployment.rows("quick_work"), 20.0)
+        wait_until(lambda: not service.rows("quick_work"), 20.0)
     assert router.count == 1
 
 
 def test_a_request_that_is_cancelled_during_its_submission_is_cancelled_at_the_provider(
-    hosted: Hosted, router: RouterFake, user: str
+    service: Deployment, router: RouterFake, user: str
 ) -> None:
     router.behave(always=Behavior(hold=True))
-    deployment = hosted("embedded")
-    deployment.start()
-    with deployment.client(user) as client:
+    with service.client(user) as client:
         project = client.projects.create("Cancelled")
         router.suspend()
         try:
             generation = start(client, project.id)
-            attempts = partial(deployment.rows, "generation_attempts")
+            attempts = partial(
+                service.execute,
+                "SELECT outcome FROM generation_attempts WHERE generation_id = %s",
+                generation.id,
+            )
             wait_until(lambda: [row["outcome"] for row in attempts()] == ["submitting"], 20.0)
+            stopped = partial(service.servers[0].events, "drawing_stopped")
+            before = len(stopped())
             client.generations.cancel(generation.id)
-            wait_until(lambda: deployment.servers[0].events("drawing_stopped"), 20.0)
+            wait_until(lambda: len(stopped()) > before, 20.0)
         finally:
             router.resume()
         wait_until(lambda: router.counters()["cancelled"] == 1, 20.0)
@@ -239,12 +276,10 @@ def test_a_request_that_is_cancelled_during_its_submission_is_cancelled_at_the_p
 
 
 def test_a_refused_key_opens_the_circuit_and_a_good_one_closes_it(
-    hosted: Hosted, router: RouterFake, user: str
+    service: Deployment, router: RouterFake, user: str
 ) -> None:
     router.know_tokens("hf_another")
-    deployment = hosted("embedded")
-    deployment.start()
-    with deployment.client(user) as client:
+    with service.client(user) as client:
         project = client.projects.create("Refused")
         for _ in range(3):
             refused = wait_for_end(client, start(client, project.id).id)
@@ -255,25 +290,25 @@ def test_a_refused_key_opens_the_circuit_and_a_good_one_closes_it(
         assert router.count == 1
         assert "allows the next request at" in present(refused.error).explanation
 
-        wait_until(lambda: health_of(deployment, "provider") == "NOT_SERVING", 10.0)
-        assert health_of(deployment, "") == "SERVING"
-        doctor = deployment.run_command("doctor")
+        wait_until(lambda: health_of(service, "provider") == "NOT_SERVING", 10.0)
+        assert health_of(service, "") == "SERVING"
+        doctor = service.run_command("doctor")
         assert doctor.returncode == 1
         assert "PROVIDER_CREDENTIALS" in doctor.stdout
 
         # Half-open: one attempt may use the route. While the key is still refused, all others may not.
-        make_circuits_half_open(deployment)
+        make_circuits_half_open(service)
         for _ in range(2):
             assert wait_for_end(client, start(client, project.id).id).state == FAILED
         assert router.count == 2
 
         router.know_tokens(KEY)
-        make_circuits_half_open(deployment)
+        make_circuits_half_open(service)
         for _ in range(2):
             assert wait_for_end(client, start(client, project.id).id).state == COMPLETED
         assert router.count == 4
-        wait_until(lambda: health_of(deployment, "provider") == "SERVING", 10.0)
-        assert deployment.run_command("doctor").returncode == 0
+        wait_until(lambda: health_of(service, "provider") == "SERVING", 10.0)
+        assert service.run_command("doctor").returncode == 0
 
 
 def make_circuits_half_open(deployment: Deployment) -> None:
@@ -283,11 +318,9 @@ def make_circuits_half_open(deployment: Deployment) -> None:
 
 
 def test_a_generation_with_a_reference_uses_the_route_that_supports_it(
-    hosted: Hosted, router: RouterFake, user: str
+    service: Deployment, router: RouterFake, user: str
 ) -> None:
-    deployment = hosted("embedded")
-    deployment.start()
-    with deployment.client(user) as client:
+    with service.client(user) as client:
         project = client.projects.create("Reference")
         first = wait_for_end(client, start(client, project.id).id)
         second = wait_for_end(
@@ -304,10 +337,8 @@ def test_a_generation_with_a_reference_uses_the_route_that_supports_it(
     assert router.submissions()[1]["body"]["image_url"].startswith("data:image/")
 
 
-def test_a_reproduction_has_the_same_pixels(hosted: Hosted, router: RouterFake, user: str) -> None:
-    deployment = hosted("embedded")
-    deployment.start()
-    with deployment.client(user) as client:
+def test_a_reproduction_has_the_same_pixels(service: Deployment, router: RouterFake, user: str) -> None:
+    with service.client(user) as client:
         project = client.projects.create("Again")
         first = wait_for_end(client, start(client, project.id, steps=20).id)
         again = wait_for_end(client, client.generations.reproduce(first.id, project=project.id).id)
@@ -318,11 +349,9 @@ def test_a_reproduction_has_the_same_pixels(hosted: Hosted, router: RouterFake, 
     assert one["body"] == other["body"]
 
 
-def test_a_watch_shows_the_progress_of_drawing(hosted: Hosted, router: RouterFake, user: str) -> None:
+def test_a_watch_shows_the_progress_of_drawing(service: Deployment, router: RouterFake, user: str) -> None:
     router.behave(Behavior(hold=True))
-    deployment = hosted("embedded")
-    deployment.start()
-    with deployment.client(user) as client:
+    with service.client(user) as client:
         generation = start(client, client.projects.create("Slow").id)
         for state in client.generations.watch(generation.id, timeout=30.0):
             if state.stage == GenerationStage.DRAWING and state.progress_percent > 20:

@@ -19,12 +19,16 @@ from pathlib import Path
 import pytest
 
 from avatar_creator_server.model_table import MODELS
+from tests.support.child_process import ChildProcess
 from tests.support.huggingface_router import Behavior, Fault, RouterFake
 from tests.support.replicate_api import ReplicateFake
+from tests.support.service import environment_of
 
 REPOSITORY = Path(__file__).parents[2]
 HUGGINGFACE_KEY = "hf_QmVfKxTgLpZrWnYcDsAbEuHjMiOvXtRe"
 REPLICATE_TOKEN = "r8_WkPzTbNqYcLxRvHjGmDsFaEuXoIyQtBnKpSdM"
+_SECONDS = 60.0
+
 UNSAFE = Behavior(run_seconds=0, nsfw=True)
 INSTANT = Behavior(run_seconds=0)
 
@@ -75,20 +79,19 @@ def run(answer: str | None, **environment: str) -> tuple[int, str]:
     try:
         if answer is not None:
             os.write(ours, f"{answer}\n".encode())
-        ended = subprocess.run(
+        with ChildProcess(
             [sys.executable, "-m", "tests.live"],
+            directory=REPOSITORY,
+            environment=environment_of(environment),
             stdin=subprocess.DEVNULL if answer is None else theirs,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            cwd=REPOSITORY,
-            env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **environment},
-            text=True,
-            check=False,
-        )
+        ) as checks:
+            output, _ = checks.communicate(timeout=_SECONDS)
     finally:
         os.close(ours)
         os.close(theirs)
-    return ended.returncode, ended.stdout
+    return checks.returncode, output
 
 
 def run_with_hugging_face(router: RouterFake, hub_url: str) -> tuple[int, str]:

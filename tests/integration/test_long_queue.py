@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -14,8 +14,10 @@ from avatar_creator_server.errors import UnavailableError
 from avatar_creator_server.generations import queue_positions
 from avatar_creator_server.generations.queue_positions import LONG_QUEUE
 from tests.support.generations import SMALLEST
+from tests.support.group_deployment import emptied, group_of_tables
 from tests.support.in_process import InProcessService
 from tests.support.presence import present
+from tests.support.rows import copy_row
 from tests.support.service import Deployment
 from tests.support.studio import Studio
 
@@ -33,11 +35,23 @@ class LongQueue:
         self.readings = readings
 
 
-@pytest.fixture(params=["embedded", "distributed"])
+@pytest.fixture(scope="module", params=["embedded", "distributed"])
+def tables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The databases of the tests of this file: once SQLite, and once PostgreSQL and Redis."""
+    yield from group_of_tables(request, tmp_path_factory)
+
+
+@pytest.fixture
+def databases(tables: Deployment) -> Iterator[Deployment]:
+    """A service on each of the two databases, with empty tables, of which no process runs yet."""
+    yield from emptied(tables)
+
+
+@pytest.fixture
 async def queue(
-    request: pytest.FixtureRequest, user: str, monkeypatch: pytest.MonkeyPatch
+    databases: Deployment, user: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[LongQueue]:
-    """A long queue without a worker: once on SQLite, and once on PostgreSQL and Redis."""
+    """A long queue without a worker."""
     readings: list[None] = []
     read = queue_positions._read_queue
 
@@ -47,9 +61,7 @@ async def queue(
 
     monkeypatch.setattr(queue_positions, "_read_queue", counted)
     async with AsyncExitStack() as stack:
-        service = await stack.enter_async_context(
-            InProcessService.serving(request.getfixturevalue(request.param))
-        )
+        service = await stack.enter_async_context(InProcessService.serving(databases))
         clients = [await stack.enter_async_context(service.client(f"{user}-{n}")) for n in range(2)]
         studios = [Studio(service, client, (await client.projects.create("Queue")).id) for client in clients]
         first = await studios[1].create_generation()
@@ -59,16 +71,11 @@ async def queue(
 
 def fill(deployment: Deployment, generation_id: str) -> None:
     """Copy a pending generation to several users, so that the queue is long."""
-    (row,) = deployment.execute("SELECT * FROM avatar_generations WHERE id = %s", generation_id)
-    columns = ", ".join(row)
-    for number in range(OTHERS * EACH):
-        changed = {"id": f"'{generation_id[:-6]}{number:06d}'", "user_id": f"'other-{number % OTHERS}'"}
-        values = ", ".join(changed.get(name, name) for name in row)
-        deployment.execute(
-            f"INSERT INTO avatar_generations ({columns}) SELECT {values} FROM avatar_generations"
-            " WHERE id = %s",
-            generation_id,
-        )
+    copies = [
+        {"id": f"{generation_id[:-6]}{number:06d}", "user_id": f"other-{number % OTHERS}"}
+        for number in range(OTHERS * EACH)
+    ]
+    copy_row(deployment, "avatar_generations", {"id": generation_id}, copies)
 
 
 async def wait_for_next_reading(queue: LongQueue, generation_id: str) -> Generation:
@@ -78,6 +85,7 @@ async def wait_for_next_reading(queue: LongQueue, generation_id: str) -> Generat
         generation = await queue.studio.client.generations.get(generation_id)
         if len(queue.readings) > before + 1:
             return generation
+        await asyncio.sleep(0.05)
 
 
 async def test_all_answers_share_a_reading(queue: LongQueue) -> None:

@@ -14,8 +14,8 @@ import pytest
 
 from avatar_creator_server.database.connection import open_database
 from avatar_creator_server.database.migrator import MigrationRunner, SchemaError
-from tests import pictures
 from tests.support.background import InBackground
+from tests.support.large_project import fill_project
 from tests.support.service import Deployment, run_command
 from tests.support.waiting import wait_until
 
@@ -38,7 +38,8 @@ def connected(url: str, *, autocommit: bool = True) -> Iterator[Any]:
 
 
 def migrating(url: str, directory: Path) -> InBackground:
-    return InBackground(lambda: run_command("migrate", settings={"DATABASE_URL": url}, directory=directory))
+    settings = {"DATABASE_URL": url}
+    return InBackground(lambda: run_command("migrate", settings=settings, directory=directory))
 
 
 def waiting_since(cursor: Any) -> Any:
@@ -135,11 +136,13 @@ def test_two_migrations_at_once_do_not_wait_for_each_other_forever(database_url:
         assert sorted("applied 0007" in outcome.stdout for outcome in outcomes) == [False, True]
 
 
-def test_a_deadlock_does_not_end_a_migration(distributed: Deployment, user: str, tmp_path: Path) -> None:
-    distributed.start_server()
-    with distributed.client(user) as client:
-        project = client.projects.create("Locked")
-        avatars = [client.avatars.upload(project.id, pictures.png(), name=name).id for name in "ABC"]
+def test_a_deadlock_does_not_end_a_migration(distributed: Deployment, tmp_path: Path) -> None:
+    distributed.execute(
+        "INSERT INTO avatar_projects (id, user_id, name, description, avatar_count, create_time, update_time)"
+        " VALUES ('0198c0de-0000-7000-8000-000000000001', 'sarah', 'Locked', '', 0, now(), now())"
+    )
+    fill_project(distributed, "0198c0de-0000-7000-8000-000000000001", 3)
+    avatars = sorted(row["id"] for row in distributed.rows("avatars"))
     url = distributed.settings["DATABASE_URL"]
     lock = "SELECT 1 FROM avatars WHERE id = %s FOR UPDATE"
     with (

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from avatar_creator import ErrorReason, FailedPreconditionError, Generation, Recipe
 from avatar_creator_server.database.connection import Database
 from avatar_creator_server.generations.current_routes import CurrentRoutes
-from avatar_creator_server.generations.offered_apps import NoMappingError
+from avatar_creator_server.generations.offered_apps import NoMappingError, read_offered_apps
 from avatar_creator_server.settings import DEFAULT_MODEL, Settings
 from avatar_creator_tasks.mapping_reader import MappingReader
 from avatar_creator_tasks.providers.base import ProviderError
-from tests.support.generations import COMPLETED, FAILED, SMALLEST, final_state, row_of
+from tests.support.generations import COMPLETED, FAILED, SMALLEST, row_of
+from tests.support.group_deployment import emptied, group_of_tables
 from tests.support.huggingface_router import Fault, RouterFake
 from tests.support.in_process import InProcessService
 from tests.support.presence import present
@@ -39,12 +41,16 @@ LOST = ProviderError(
 REJECTED = ProviderError("PROVIDER_REJECTED", "the prompt was refused", retryable=False)
 
 
-@pytest.fixture(params=["embedded", "distributed"])
-def databases(request: pytest.FixtureRequest) -> Deployment:
-    """A service on each of the two databases, with its tables, of which no process runs yet."""
-    deployment: Deployment = request.getfixturevalue(request.param)
-    assert not deployment.is_embedded or deployment.run_command("migrate").returncode == 0
-    return deployment
+@pytest.fixture(scope="module", params=["embedded", "distributed"])
+def tables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The databases of the tests of this file: once SQLite, and once PostgreSQL and Redis."""
+    yield from group_of_tables(request, tmp_path_factory)
+
+
+@pytest.fixture
+def databases(tables: Deployment) -> Iterator[Deployment]:
+    """A service on each of the two databases, with empty tables, of which no process runs yet."""
+    yield from emptied(tables)
 
 
 @pytest.fixture
@@ -79,7 +85,10 @@ def _json(value: Any) -> Any:
 def test_a_worker_stores_the_list_when_it_is_ready(hosted: Deployment, router: RouterFake) -> None:
     router.map_apps(FLUX, KONTEXT)
 
-    hosted.start()
+    if hosted.is_embedded:
+        hosted.start_server()
+    else:
+        hosted.start_worker()
 
     wait_until(lambda: stored_apps(hosted) == [KONTEXT, FLUX])
     [row] = hosted.rows("model_mappings")
@@ -168,20 +177,17 @@ async def test_a_process_does_not_look_at_the_stored_list_for_each_call(database
         assert (await later.current()).from_text.app_name == FLUX_LORA
 
 
-def test_a_service_is_ready_and_draws_while_the_hub_does_not_answer(
+async def test_a_service_is_ready_and_draws_while_the_hub_does_not_answer(
     hosted: Deployment, router: RouterFake, user: str
 ) -> None:
     router.fail_mapping(Fault(how="hang"))
 
-    hosted.start()
+    with capture_logs() as logs:
+        drawn = await draw_through_the_fake(hosted, user)
 
-    wait_until(lambda: router.counters()["mapping"] == 1)
-    with hosted.client(user) as client:
-        project = client.projects.create("Hanging hub")
-        drawn = final_state(client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST))
-    worker = (hosted.workers or hosted.servers)[0]
+    assert router.counters()["mapping"] == 1
     assert drawn.state == COMPLETED
-    assert worker.events("model_mapping_stored") == worker.events("model_mapping_refused") == []
+    assert not [entry for entry in logs if entry["event"].startswith("model_mapping_")]
     assert stored_apps(hosted) is None
     assert [each["model"] for each in router.submissions()] == [FLUX_LORA]
 
@@ -189,48 +195,54 @@ def test_a_service_is_ready_and_draws_while_the_hub_does_not_answer(
 @pytest.mark.parametrize(
     ("fault", "problem"),
     [
+        (Fault(how="html"), "it answers with the status 502"),
         (Fault(status=200, body="Service Unavailable"), "its answer is not JSON"),
         (Fault(status=200, body={"text-to-image": {}}), "its answer has no live model"),
-        (Fault(how="drop"), "the connection broke"),
     ],
-    ids=["no JSON", "an empty list", "no answer"],
+    ids=["an error", "no JSON", "an empty list"],
 )
-def test_without_a_list_all_apps_count_as_offered(
-    embedded: Deployment, router: RouterFake, user: str, fault: Fault, problem: str
-) -> None:
+async def test_an_answer_without_a_list_is_refused(router: RouterFake, fault: Fault, problem: str) -> None:
     router.fail_mapping(fault)
-    embedded.settings |= {
-        "HUGGINGFACE_API_KEY": KEY,
-        "HUGGINGFACE_BASE_URL": router.url,
-        "HUGGINGFACE_HUB_URL": router.url,
-    }
 
-    embedded.start()
+    with pytest.raises(NoMappingError) as refused:
+        await read_offered_apps(router.url)
 
-    [server] = embedded.servers
-    server.wait_for_output("model_mapping_refused")
-    assert [event["problem"] for event in server.events("model_mapping_refused")] == [
-        f"the hub does not list the apps that the router offers: {problem}"
+    assert refused.value.problem == problem
+
+
+async def test_without_a_list_all_apps_count_as_offered(
+    embedded: Deployment, router: RouterFake, user: str
+) -> None:
+    router.fail_mapping(Fault(how="drop"))
+    urls = {"HUGGINGFACE_BASE_URL": router.url, "HUGGINGFACE_HUB_URL": router.url}
+
+    with capture_logs() as logs:
+        drawn = await draw_through_the_fake(embedded, user, HUGGINGFACE_API_KEY=KEY, **urls)
+
+    assert [entry["problem"] for entry in logs if entry["event"] == "model_mapping_refused"] == [
+        "the hub does not list the apps that the router offers: the connection broke"
     ]
-    with embedded.client(user) as client:
-        project = client.projects.create("No list")
-        drawn = final_state(client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST))
     assert (drawn.state, list(drawn.warnings)) == (COMPLETED, [])
     assert [each["model"] for each in router.submissions()] == [FLUX_LORA]
 
 
+async def draw_through_the_fake(deployment: Deployment, user: str, **settings: str) -> Generation:
+    """Let a service with these settings draw a picture with its own provider, and return the generation."""
+    serving_it = InProcessService.serving(deployment, **settings)
+    async with serving_it as service, service.client(user) as client, service.working():
+        studio = Studio(service, client, (await client.projects.create("Hub")).id)
+        return await studio.wait_for_end((await studio.create_generation()).id)
+
+
 @pytest.mark.parametrize("settings", [{}, {"HUGGINGFACE_API_KEY": KEY, "HUGGINGFACE_ROUTE": "hf-inference"}])
-def test_a_service_without_fals_apps_does_not_ask_the_hub(
+async def test_a_service_without_fals_apps_does_not_ask_the_hub(
     embedded: Deployment, router: RouterFake, user: str, settings: dict[str, str]
 ) -> None:
     urls = {"HUGGINGFACE_BASE_URL": router.url, "HUGGINGFACE_HUB_URL": router.url}
-    embedded.settings |= {**urls, **settings}
 
-    embedded.start()
+    drawn = await draw_through_the_fake(embedded, user, **urls, **settings)
 
-    with embedded.client(user) as client:
-        project = client.projects.create("Not mapped")
-        final_state(client.generations.create(project.id, "a woman", width=SMALLEST, height=SMALLEST))
+    assert drawn.state == COMPLETED
     assert router.counters()["mapping"] == 0
 
 

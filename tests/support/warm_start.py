@@ -38,7 +38,7 @@ _PACKAGES = ("avatar_creator_server", "avatar_creator_tasks")
 _NOT_IMPORTED = ("__main__", "avatar_creator_server.images.decoding.child", ".diffusers")
 """Parts of the names of modules that are programs, or that no process of the tests imports."""
 _GUARDIAN = "tests.support.guardian"
-_PROGRAMS = ("avatar_creator_server.cli", "tests.support.fault_point", _GUARDIAN)
+_PROGRAMS = ("avatar_creator_server.cli", "tests.live", "tests.support.fault_point", _GUARDIAN)
 _READ_AT_START = (
     *("PYTHON", "COVERAGE_", "LANG", "LC_", "LD_", "MALLOC_", "GLIBC_"),
     *("OMP_", "OPENBLAS_", "GRPC_", "COLUMNS", "TERMINAL_WIDTH"),
