@@ -17,7 +17,6 @@ from tests.support.decoders import DECODERS
 from tests.support.hang_guard import pytest_configure, pytest_runtest_teardown, pytest_unconfigure
 from tests.support.huggingface_router import RouterFake
 from tests.support.inherited_signals import default_signals
-from tests.support.lent_databases import LentDatabases
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import OwnPostgres, Postgres
 from tests.support.redis import OwnRedis, Redis
@@ -91,20 +90,12 @@ def database_template(postgres: Postgres, tmp_path_factory: pytest.TempPathFacto
     return postgres.template(lambda url: _migrate(url, directory))
 
 
-@pytest.fixture(scope="session")
-def lent_databases(postgres: Postgres, database_template: str) -> Iterator[LentDatabases]:
-    """The migrated databases of tests."""
-    databases = LentDatabases(postgres, database_template)
-    yield databases
-    databases.close()
-
-
 @pytest.fixture
-def database_url(lent_databases: LentDatabases) -> Iterator[str]:
-    """A migrated PostgreSQL database of this test only, without rows but those of the gallery."""
-    url = lent_databases.lend()
+def database_url(postgres: Postgres, database_template: str) -> Iterator[str]:
+    """A migrated PostgreSQL database of this test only."""
+    url = postgres.create_database(database_template)
     yield url
-    lent_databases.take_back(url)
+    postgres.drop_database(url)
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from avatar_creator import AvatarCreator, NotFoundError
 from tests import pictures
 from tests.support.background import InBackground
 from tests.support.generations import SMALLEST, final_state
-from tests.support.group_deployment import group_deployment, remove_contents
 from tests.support.large_project import fill_project
 from tests.support.presence import present
 from tests.support.service import Deployment
+from tests.support.shared_services import deployed, remove_contents
 from tests.support.waiting import wait_until
 
 DELETION = "avatar_creator_server.generations.project_deletion"
@@ -37,10 +37,10 @@ TABLES = (
 
 
 @pytest.fixture(scope="module", params=["embedded", "distributed"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def server(request: pytest.FixtureRequest) -> Iterator[Deployment]:
     """A server that removes at most three rows in a call and, embedded, in a batch of its worker."""
     limit = {"GENERATION_LIMIT_CONCURRENT": "7"}
-    with group_deployment(request.param, request, tmp_path_factory, **limit) as deployment:
+    with deployed(request, request.param, **limit) as deployment:
         deployment.start_server(fault=SMALL_BATCHES)
         yield deployment
 

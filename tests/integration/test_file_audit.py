@@ -16,9 +16,9 @@ from avatar_creator_server.images.local_files import remove_temporary
 from avatar_creator_server.operations.file_audit import audit_files
 from avatar_creator_server.settings import Settings
 from tests import pictures
-from tests.support.group_deployment import group_deployment, remove_contents
 from tests.support.object_storage import ObjectStorage
 from tests.support.service import CLOSED_ADDRESS, Deployment, run_command
+from tests.support.shared_services import deployed, remove_contents
 from tests.support.waiting import wait_until
 
 DAY = 86_400.0
@@ -40,9 +40,9 @@ def object_storage() -> Iterator[ObjectStorage]:
 
 
 @pytest.fixture(scope="module", params=["embedded", "distributed"])
-def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def running(request: pytest.FixtureRequest) -> Iterator[Deployment]:
     """A running service of the tests of this file."""
-    with group_deployment(request.param, request, tmp_path_factory) as deployment:
+    with deployed(request, request.param) as deployment:
         deployment.start()
         yield deployment
 

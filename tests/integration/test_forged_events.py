@@ -22,8 +22,8 @@ from avatar_creator_server.shared.event_bus import (
 from avatar_creator_server.shared.worker_notifier import GENERATION_TASK, JOB_TASK
 from tests.support.background import InBackground
 from tests.support.generations import CANCELLED, COMPLETED, PENDING
-from tests.support.group_deployment import group_deployment
 from tests.support.service import Deployment
+from tests.support.shared_services import deployed
 from tests.support.waiting import wait_until
 from tests.support.watcher import Watcher
 
@@ -33,11 +33,9 @@ FORGED_PER_ROUND = 100
 
 
 @pytest.fixture(scope="module")
-def deployment(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Deployment]:
+def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
     """A server without a worker: its generations stay pending."""
-    with group_deployment("distributed", request, tmp_path_factory) as without_worker:
+    with deployed(request, "distributed") as without_worker:
         without_worker.start_server()
         yield without_worker
 

@@ -26,11 +26,11 @@ from tests.support.generations import (
     PENDING,
     PROCESSING,
 )
-from tests.support.group_deployment import emptied, group_of_tables
 from tests.support.in_process import InProcessService
 from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
+from tests.support.shared_services import deployed_with_tables, emptied
 from tests.support.studio import Studio
 
 SUCCEEDED = AttemptOutcome.SUCCEEDED
@@ -45,9 +45,9 @@ BUSY = "the provider is busy"
 
 
 @pytest.fixture(scope="module", params=["embedded", "distributed"])
-def tables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def tables(request: pytest.FixtureRequest) -> Iterator[Deployment]:
     """The databases of the tests of this file: once SQLite, and once PostgreSQL and Redis."""
-    yield from group_of_tables(request, tmp_path_factory)
+    yield from deployed_with_tables(request)
 
 
 @pytest.fixture

@@ -23,10 +23,10 @@ from avatar_creator import (
     Style,
 )
 from tests.support.generations import CANCELLED, COMPLETED, FAILED, SMALLEST
-from tests.support.group_deployment import group_deployment
 from tests.support.huggingface_router import Behavior, RouterFake
 from tests.support.presence import present
 from tests.support.service import Deployment
+from tests.support.shared_services import deployed
 from tests.support.waiting import wait_until
 
 KEY = "hf_test_b6c1f0d2a97e"
@@ -41,12 +41,10 @@ Hosted = Callable[..., Deployment]
 
 
 @pytest.fixture(scope="module")
-def embedded_service(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, router_process: RouterFake
-) -> Iterator[Deployment]:
+def embedded_service(request: pytest.FixtureRequest, router_process: RouterFake) -> Iterator[Deployment]:
     """The embedded service of most tests of this file, which draws through the fake."""
     settings = settings_of(router_process, HUGGINGFACE_BILL_TO="lumiku")
-    with group_deployment("embedded", request, tmp_path_factory, **settings) as deployment:
+    with deployed(request, "embedded", **settings) as deployment:
         deployment.start()
         yield deployment
 

@@ -14,11 +14,11 @@ from avatar_creator_server.errors import UnavailableError
 from avatar_creator_server.generations import queue_positions
 from avatar_creator_server.generations.queue_positions import LONG_QUEUE
 from tests.support.generations import SMALLEST
-from tests.support.group_deployment import emptied, group_of_tables
 from tests.support.in_process import InProcessService
 from tests.support.presence import present
 from tests.support.rows import copy_row
 from tests.support.service import Deployment
+from tests.support.shared_services import deployed_with_tables, emptied
 from tests.support.studio import Studio
 
 OTHERS = 20
@@ -36,9 +36,9 @@ class LongQueue:
 
 
 @pytest.fixture(scope="module", params=["embedded", "distributed"])
-def tables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def tables(request: pytest.FixtureRequest) -> Iterator[Deployment]:
     """The databases of the tests of this file: once SQLite, and once PostgreSQL and Redis."""
-    yield from group_of_tables(request, tmp_path_factory)
+    yield from deployed_with_tables(request)
 
 
 @pytest.fixture

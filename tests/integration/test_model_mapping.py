@@ -19,12 +19,12 @@ from avatar_creator_server.settings import DEFAULT_MODEL, Settings
 from avatar_creator_tasks.mapping_reader import MappingReader
 from avatar_creator_tasks.providers.base import ProviderError
 from tests.support.generations import COMPLETED, FAILED, SMALLEST, row_of
-from tests.support.group_deployment import emptied, group_of_tables
 from tests.support.huggingface_router import Fault, RouterFake
 from tests.support.in_process import InProcessService
 from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
+from tests.support.shared_services import deployed_with_tables, emptied
 from tests.support.studio import Studio
 from tests.support.waiting import wait_until
 
@@ -42,9 +42,9 @@ REJECTED = ProviderError("PROVIDER_REJECTED", "the prompt was refused", retryabl
 
 
 @pytest.fixture(scope="module", params=["embedded", "distributed"])
-def tables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def tables(request: pytest.FixtureRequest) -> Iterator[Deployment]:
     """The databases of the tests of this file: once SQLite, and once PostgreSQL and Redis."""
-    yield from group_of_tables(request, tmp_path_factory)
+    yield from deployed_with_tables(request)
 
 
 @pytest.fixture

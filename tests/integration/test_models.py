@@ -20,11 +20,11 @@ from avatar_creator import (
 )
 from tests import pictures
 from tests.support.generations import COMPLETED
-from tests.support.group_deployment import group_deployment
 from tests.support.huggingface_router import RouterFake
 from tests.support.in_process import InProcessService
 from tests.support.presence import present
 from tests.support.service import Deployment
+from tests.support.shared_services import deployed
 
 SIDE = 512
 KLEIN = "black-forest-labs/FLUX.2-klein-4B"
@@ -46,11 +46,9 @@ Serve = Callable[..., AbstractAsyncContextManager[AsyncAvatarCreator]]
 
 
 @pytest.fixture(scope="module")
-def database(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Deployment]:
+def database(request: pytest.FixtureRequest) -> Iterator[Deployment]:
     """The database and the files of all services of this file."""
-    with group_deployment("embedded", request, tmp_path_factory) as deployment:
+    with deployed(request, "embedded") as deployment:
         yield deployment
 
 

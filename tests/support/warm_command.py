@@ -11,10 +11,10 @@ import sys
 
 def main(address: str, *arguments: str) -> int:
     """Run a command of the service to its end; return its exit status as a shell does."""
-    order = [["avatar_creator_server.cli", *arguments], dict(os.environ), os.environ["PWD"]]
+    request = [["avatar_creator_server.cli", *arguments], dict(os.environ), os.environ["PWD"]]
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         connection.connect(f"\0{address}")
-        socket.send_fds(connection, [json.dumps(order).encode()], [0, 1, 2])
+        socket.send_fds(connection, [json.dumps(request).encode()], [0, 1, 2])
         connection.recv(64)  # the id of the process
         code = os.waitstatus_to_exitcode(int(connection.recv(64)))
     return code if code >= 0 else 128 - code
