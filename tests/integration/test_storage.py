@@ -158,9 +158,8 @@ def test_a_lost_file_does_not_fail_the_list_of_a_project(
     project = shared_client.projects.create("Gallery")
     kept = shared_client.avatars.upload(project.id, SKETCH, name="Kept")
     lost = shared_client.avatars.upload(project.id, SKETCH, name="Lost")
-    (thumbnail,) = [
-        path for path in shared_deployment.files() if path.stem == _file_id(shared_deployment, lost.id)
-    ]
+    lost_id = _file_id(shared_deployment, lost.id)
+    (thumbnail,) = (path for path in shared_deployment.files() if path.stem == lost_id)
     thumbnail.unlink()
 
     shown = {avatar.id: avatar.thumbnail_data for avatar in shared_client.projects.open(project.id).avatars}
@@ -173,5 +172,5 @@ def test_a_lost_file_does_not_fail_the_list_of_a_project(
 
 
 def _file_id(deployment: Deployment, avatar_id: str) -> str:
-    (row,) = (row for row in deployment.rows("avatars") if row["id"] == avatar_id)
+    (row,) = deployment.execute("SELECT thumbnail_file_id FROM avatars WHERE id = %s", avatar_id)
     return str(row["thumbnail_file_id"])

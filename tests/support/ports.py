@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -19,18 +20,23 @@ _PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _START_TRIES = 3
 _OURS = _RANGE[_PROCESS::_PROCESSES]
+_recent: deque[int] = deque(maxlen=64)
+"""The last ports that `free_port` has returned: a server may not listen at them yet."""
 
 
 def free_port() -> int:
     """Return a free port of 127.0.0.1. Another process may still take the port first."""
     while True:
         port = random.choice(_OURS)
+        if port in _recent:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        _recent.append(port)
         return port
 
 
