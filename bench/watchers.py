@@ -29,7 +29,7 @@ ROWS = ("watchers", "watchers-later", "watcher-memory")
 
 _WATCHERS = {Scale.TINY: 20, Scale.SHORT: 1_000, Scale.FULL: 1_000}
 _IDLE_WATCHERS = {Scale.TINY: 40, Scale.SHORT: 2_000, Scale.FULL: 4_000}
-_EVENTS = 15
+_EVENTS = 9
 """Events of one measurement."""
 _CALLS = {Scale.TINY: 100, Scale.SHORT: 10_000, Scale.FULL: 50_000}
 """Calls that a server has answered when it is long in use."""

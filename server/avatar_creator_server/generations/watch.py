@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import structlog
 
@@ -34,6 +34,9 @@ from avatar_creator_server.shared.event_bus import GENERATION_CHANGED, PROJECT_D
 log = structlog.get_logger()
 
 T = TypeVar("T")
+
+Revisions: TypeAlias = dict[tuple[str, str], int]
+"""Revisions of generations, by the id of a watched project or user and the id of the generation."""
 
 REREAD_SECONDS = 2.0
 """Interval between re-reads: the maximum delay of a watcher when the bus loses a message."""
@@ -202,6 +205,8 @@ class _WholeSlots(_Slots):
         self.read_changes = read_changes
         self.read_time: datetime | None = None
         """Time of the last read of all changes; None while there is no watch."""
+        self._reached: Revisions = {}
+        """The changes of the last re-read that every watch has received."""
 
     def to_offer(self, watched_id: str, update_time: datetime, *, is_hinted: bool) -> Iterator[_Slot]:
         """Yield the slots under this id that a change concerns.
@@ -214,6 +219,31 @@ class _WholeSlots(_Slots):
         for slot in self.of(watched_id):
             if is_hinted if slot.since is None else update_time >= slot.since:
                 yield slot
+
+    def lacking(self, revisions: Iterable[tuple[str, str, int]], reached: Revisions) -> Iterator[str]:
+        """Yield the generations of which a watch lacks the latest state.
+
+        A re-read names each change for half a minute, so those that no watch lacked are not compared with
+        each watch again. A later watch has them in its snapshot.
+
+        Args:
+            revisions: Watched id, generation and revision of each change.
+            reached: Receives the changes that every watch has received.
+        """
+        for watched_id, generation_id, revision in revisions:
+            change = watched_id, generation_id
+            if self._reached.get(change) != revision:
+                slots = self.of(watched_id)
+                if any(slot.since is not None and slot.is_behind(generation_id, revision) for slot in slots):
+                    yield generation_id
+                    continue
+                if any(slot.since is None for slot in slots):
+                    continue
+            reached[change] = revision
+
+    def end_reread(self, read_time: datetime | None, reached: Revisions) -> None:
+        """Keep what a re-read has found: its time, and the changes that every watch has received."""
+        self.read_time, self._reached = read_time, reached
 
 
 class _Hints(Generic[T]):
@@ -455,22 +485,16 @@ class GenerationWatches:
     async def _reread_whole(self, slots: _WholeSlots) -> None:
         watched = slots.ids()
         if not watched or slots.read_time is None:
-            slots.read_time = None
+            slots.end_reread(None, {})
             return
-        read_times = []
+        read_times: list[datetime] = []
+        reached: Revisions = {}
         for ids in _batches(watched):
             changes = await slots.read_changes(ids, slots.read_time)
             _end_deleted(slots, slots.kind, set(ids) - changes.existing_ids)
-            await self._catch_up(
-                generation_id
-                for watched_id, generation_id, revision in changes.revisions
-                if any(
-                    slot.since is not None and slot.is_behind(generation_id, revision)
-                    for slot in slots.of(watched_id)
-                )
-            )
+            await self._catch_up(slots.lacking(changes.revisions, reached))
             read_times.append(changes.read_time)
-        slots.read_time = min(read_times)
+        slots.end_reread(min(read_times), reached)
 
     async def _catch_up(self, generation_ids: Iterable[str], *, is_hinted: bool = False) -> int:
         """Read these generations, offer them to their watchers, and return how many were news to any.
