@@ -20,6 +20,7 @@ from avatar_creator_server.database.compiled_queries import (
     Row,
     by_name,
     compiled,
+    in_no_index,
     numbered,
     padded,
     parameter,
@@ -258,7 +259,9 @@ def _locked(is_postgresql: bool) -> CompiledQuery[LockedAvatar]:
 
 @compiled
 def _several_avatars(sees_all: bool, count: int) -> CompiledQuery[Avatar]:
-    return _query(_avatars(sees_all).where(models.Avatar.id.in_(parameters("avatar_id", count))), by_key=True)
+    owner = in_no_index(models.Avatar.user_id)
+    query = _avatars(sees_all, owner).where(models.Avatar.id.in_(parameters("avatar_id", count)))
+    return _query(query, by_key=True)
 
 
 @compiled
@@ -351,12 +354,15 @@ _COLUMNS = [
 longer to read a column than PostgreSQL does."""
 
 
-def _avatars(sees_all: bool) -> Any:
-    """Return the query for all avatars that a caller may see, with their files."""
+def _avatars(sees_all: bool, owner: Any = models.Avatar.user_id) -> Any:
+    """Return the query for all avatars that a caller may see, with their files.
+
+    Args:
+        sees_all: See `Caller.sees_all`.
+        owner: The user id of an avatar.
+    """
     caller = caller_of_form(sees_all, parameter("user_id"))
-    return caller.found(_with_files(), models.Avatar.user_id).where(
-        in_no_deleted_project(models.Avatar.project, caller)
-    )
+    return caller.found(_with_files(), owner).where(in_no_deleted_project(models.Avatar.project, caller))
 
 
 def _with_files() -> Any:

@@ -11,6 +11,7 @@ from avatar_creator_server.database.compiled_queries import (
     CompiledQuery,
     by_name,
     compiled,
+    in_no_index,
     numbered,
     padded,
     parameter,
@@ -29,11 +30,9 @@ def all_generations() -> Any:
     return with_avatars().where(in_no_deleted_project(AvatarGeneration.project))
 
 
-def generations_of(caller: Caller) -> Any:
-    """Return the query for the generations that the caller may read."""
-    return caller.found(with_avatars(), AvatarGeneration.user_id).where(
-        in_no_deleted_project(AvatarGeneration.project, caller)
-    )
+def generations_of(caller: Caller, owner: Any = AvatarGeneration.user_id) -> Any:
+    """Return the query for the generations that the caller may read; `owner` is the user id of one."""
+    return caller.found(with_avatars(), owner).where(in_no_deleted_project(AvatarGeneration.project, caller))
 
 
 def active_ids(caller: Caller, project_id: str) -> Any:
@@ -91,7 +90,9 @@ def read_generations(caller: Caller, generation_ids: Sequence[str]) -> list[Gene
 @compiled
 def _generations(sees_all: bool, count: int) -> CompiledQuery[Generation]:
     caller = caller_of_form(sees_all, parameter("user_id"))
-    query = generations_of(caller).where(AvatarGeneration.id.in_(parameters("id", count)))
+    query = generations_of(caller, in_no_index(AvatarGeneration.user_id)).where(
+        AvatarGeneration.id.in_(parameters("id", count))
+    )
     return compiled_generations(query, by_key=True)
 
 
