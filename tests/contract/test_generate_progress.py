@@ -9,6 +9,7 @@ import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -180,9 +181,12 @@ def test_an_interruption_while_a_note_is_written_does_not_repeat_the_note(
 ) -> None:
     project = idle_client.projects.create("Spring")
     command = ("generate", "a portrait", "--project", project.id, "--watch")
+    buffered = copy(idle_commands)
+    # As at a terminal: without a buffer, an interrupted write loses its text.
+    buffered.environment = idle_commands.environment | {"PYTHONUNBUFFERED": ""}
     with (
         full_pipe() as (reading_end, writing_end),
-        idle_commands.start(*command, stderr=writing_end) as process,
+        buffered.start(*command, stderr=writing_end) as process,
     ):
         os.close(writing_end)
         wait_until(lambda: writes_to_stderr(process.pid), 20.0)

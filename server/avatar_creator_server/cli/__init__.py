@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import MutableMapping
 
-from avatar_creator_server.cli.interrupts import interrupt_on_signals
+from avatar_creator_server.cli.interrupts import interrupt_on_sigterm
 
 _LOOPBACK = ("localhost", "127.0.0.1", "127.0.0.0/8", "::1")
 
@@ -16,7 +16,7 @@ def main() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     keep_loopback_direct(os.environ)
     try:
-        interrupt_on_signals()
+        interrupt_on_sigterm()
         _run()
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -19,13 +19,17 @@ class TerminatedError(SystemExit):
         super().__init__(128 + signal.SIGTERM)
 
 
-def interrupt_on_signals() -> None:
-    """Raise in the main thread `TerminatedError` for SIGTERM, and `KeyboardInterrupt` for SIGINT.
-
-    Neither is raised while gRPC begins a stream. It would have a call whose thread never starts, and wait for
-    that thread forever when its channel closes.
-    """
+def interrupt_on_sigterm() -> None:
+    """Raise `TerminatedError` in the main thread when SIGTERM arrives, but not while gRPC begins a stream."""
     signal.signal(signal.SIGTERM, _interrupt)
+
+
+def interrupt_no_stream_start() -> None:
+    """Raise `KeyboardInterrupt` for Ctrl-C as before, but not while gRPC begins a stream.
+
+    It would have a call whose thread never starts, and wait for that thread forever when its channel closes.
+    Not for commands with an event loop, which asyncio lets Ctrl-C end in its own way.
+    """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not with nohup or in the background
         signal.signal(signal.SIGINT, _interrupt)
 

@@ -32,6 +32,7 @@ from avatar_creator.targets import DEFAULT_TARGET, TARGET_VARIABLE, Target, choo
 from avatar_creator.tokens import TOKEN_VARIABLE, choose_token
 from avatar_creator_server.cli.errors import CommandError
 from avatar_creator_server.cli.format import UNLIMITED_WIDTH, printable
+from avatar_creator_server.cli.interrupts import interrupt_no_stream_start
 from avatar_creator_server.cli.option_groups import OptionGroup
 
 PANEL = "Using a service"
@@ -189,6 +190,7 @@ def open_session(
     Raises:
         CommandError: there is no token, or the server cannot be reached.
     """
+    interrupt_no_stream_start()
     given_token = _chosen_token(token)
     chosen = _chosen_target(target, tls=tls)
     if chosen.tls:
