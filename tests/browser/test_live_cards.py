@@ -53,6 +53,7 @@ def test_a_card_moves_and_becomes_the_avatar_without_a_reload(
         expect(card.get_by_role("progressbar")).to_have_attribute(
             "aria-valuetext", re.compile("2\\d%, Drawing")
         )
+        router.wait_until_polled()
         router.finish()
         expect(page.get_by_role("link", name=PROMPT)).to_be_visible()
 
