@@ -10,19 +10,14 @@ import pytest
 
 from avatar_creator_server.database.models import TABLES, AvatarPreset, PersonaExample, RunningWorker
 from tests.support.postgres import Postgres
-from tests.support.redis import Redis
+from tests.support.redis import OwnRedis
 from tests.support.service import Deployment
 from tests.support.sqlite_template import create_tables
-
-_REDIS_DATABASE = 2
-"""Not that of a single test, and not that of `shared_deployment`."""
 
 
 @contextmanager
 def deployed(request: pytest.FixtureRequest, mode: str, **settings: str) -> Iterator[Deployment]:
     """Create a service for a fixture of a module. The fixture starts its processes.
-
-    Only one distributed service may be open at a time, because all have the same Redis database.
 
     Args:
         request: The request of the fixture, of the scope `module`.
@@ -38,14 +33,15 @@ def deployed(request: pytest.FixtureRequest, mode: str, **settings: str) -> Iter
             running.close()
         return
     postgres: Postgres = request.getfixturevalue("postgres")
-    redis: Redis = request.getfixturevalue("redis_server")
-    redis.flush(_REDIS_DATABASE)
+    # The databases of the Redis of the run belong to other services that may still run.
+    redis = OwnRedis()
     url = postgres.create_database(request.getfixturevalue("database_template"))
-    running = Deployment.distributed(directory, url, redis.url(_REDIS_DATABASE), **settings)
+    running = Deployment.distributed(directory, url, redis.url(), **settings)
     try:
         yield running
     finally:
         running.close()
+        redis.close()
         postgres.drop_database(url)
 
 
