@@ -38,9 +38,8 @@ from avatar_creator_server.errors import overloaded_error
 from tests import pictures
 from tests.contract.calls import Calls, all_rows, refusal_of, rows_of
 from tests.support.in_process import InProcessService
-from tests.support.postgres import Postgres
-from tests.support.redis import Redis
 from tests.support.service import Deployment
+from tests.support.shared_services import deployed
 
 PICTURE = pictures.png()
 MOST_TURNS = 20
@@ -52,8 +51,6 @@ WORKER = "press"
 LATER = datetime.now(UTC) + timedelta(hours=1)
 DELAYED = "a portrait that waits for its next attempt"
 """The prompt of a generation that is not yet due."""
-
-_REDIS_DATABASE = 2
 
 Call = Callable[[], Any]
 
@@ -97,23 +94,11 @@ def turns() -> Iterator[DatabaseTurns]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["embedded", "distributed"])
-async def service(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, turns: DatabaseTurns
-) -> AsyncIterator[Deployment]:
+async def service(request: pytest.FixtureRequest, turns: DatabaseTurns) -> AsyncIterator[Deployment]:
     """A service without a worker, on each of the two databases."""
-    directory = tmp_path_factory.mktemp(request.param)
-    if request.param == "embedded":
-        deployment = Deployment.embedded(directory)
-    else:
-        postgres: Postgres = request.getfixturevalue("postgres")
-        redis: Redis = request.getfixturevalue("redis_server")
-        redis.flush(_REDIS_DATABASE)
-        url = postgres.create_database(request.getfixturevalue("database_template"))
-        deployment = Deployment.distributed(directory, url, redis.url(_REDIS_DATABASE))
-    async with InProcessService.serving(deployment):
-        yield deployment
-    if not deployment.is_embedded:
-        postgres.drop_database(url)
+    with deployed(request, request.param) as deployment:
+        async with InProcessService.serving(deployment):
+            yield deployment
 
 
 def create_project(calls: Calls) -> Call:

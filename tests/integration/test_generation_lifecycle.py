@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -30,7 +30,6 @@ from tests.support.in_process import InProcessService
 from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
-from tests.support.shared_services import deployed_with_tables, emptied
 from tests.support.studio import Studio
 
 SUCCEEDED = AttemptOutcome.SUCCEEDED
@@ -42,18 +41,6 @@ ATTEMPT_CANCELLED = AttemptOutcome.CANCELLED
 SUBMIT_UNKNOWN = AttemptOutcome.SUBMIT_UNKNOWN
 
 BUSY = "the provider is busy"
-
-
-@pytest.fixture(scope="module", params=["embedded", "distributed"])
-def tables(request: pytest.FixtureRequest) -> Iterator[Deployment]:
-    """The databases of the tests of this file: once SQLite, and once PostgreSQL and Redis."""
-    yield from deployed_with_tables(request)
-
-
-@pytest.fixture
-def databases(tables: Deployment) -> Iterator[Deployment]:
-    """A service on each of the two databases, with empty tables, of which no process runs yet."""
-    yield from emptied(tables)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -18,7 +18,6 @@ from tests.support.in_process import InProcessService
 from tests.support.presence import present
 from tests.support.rows import copy_row
 from tests.support.service import Deployment
-from tests.support.shared_services import deployed_with_tables, emptied
 from tests.support.studio import Studio
 
 OTHERS = 20
@@ -33,18 +32,6 @@ class LongQueue:
         self.studio = studio
         self.other = other
         self.readings = readings
-
-
-@pytest.fixture(scope="module", params=["embedded", "distributed"])
-def tables(request: pytest.FixtureRequest) -> Iterator[Deployment]:
-    """The databases of the tests of this file: once SQLite, and once PostgreSQL and Redis."""
-    yield from deployed_with_tables(request)
-
-
-@pytest.fixture
-def databases(tables: Deployment) -> Iterator[Deployment]:
-    """A service on each of the two databases, with empty tables, of which no process runs yet."""
-    yield from emptied(tables)
 
 
 @pytest.fixture

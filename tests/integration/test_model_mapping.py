@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,7 +24,6 @@ from tests.support.in_process import InProcessService
 from tests.support.presence import present
 from tests.support.scripted_provider import ScriptedProvider
 from tests.support.service import Deployment
-from tests.support.shared_services import deployed_with_tables, emptied
 from tests.support.studio import Studio
 from tests.support.waiting import wait_until
 
@@ -39,18 +38,6 @@ LOST = ProviderError(
     "PROVIDER_UNAVAILABLE", "the connection was lost", retryable=True, charged=True, request_alive=True
 )
 REJECTED = ProviderError("PROVIDER_REJECTED", "the prompt was refused", retryable=False)
-
-
-@pytest.fixture(scope="module", params=["embedded", "distributed"])
-def tables(request: pytest.FixtureRequest) -> Iterator[Deployment]:
-    """The databases of the tests of this file: once SQLite, and once PostgreSQL and Redis."""
-    yield from deployed_with_tables(request)
-
-
-@pytest.fixture
-def databases(tables: Deployment) -> Iterator[Deployment]:
-    """A service on each of the two databases, with empty tables, of which no process runs yet."""
-    yield from emptied(tables)
 
 
 @pytest.fixture

@@ -1,0 +1,22 @@
+"""Databases that the tests of one file share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.service import Deployment
+from tests.support.shared_services import deployed_with_tables, emptied
+
+
+@pytest.fixture(scope="module", params=["embedded", "distributed"])
+def tables(request: pytest.FixtureRequest) -> Iterator[Deployment]:
+    """The databases of the tests of one file: once SQLite, and once PostgreSQL and Redis."""
+    yield from deployed_with_tables(request)
+
+
+@pytest.fixture
+def databases(tables: Deployment) -> Iterator[Deployment]:
+    """A service on each of the two databases, with empty tables, of which no process runs yet."""
+    yield from emptied(tables)
