@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Any, TypeAlias
 
 import pytest
@@ -17,9 +16,8 @@ from tests.browser.window import SharedWindow
 from tests.support.chromium import running_chromium
 from tests.support.huggingface_router import RouterFake
 from tests.support.ports import free_port
-from tests.support.postgres import Postgres
-from tests.support.redis import Redis
 from tests.support.service import Deployment
+from tests.support.shared_services import deployed
 
 Visit: TypeAlias = Callable[..., Visitor]
 """Opens a window: of the test's user or of another one, with options of `Browser.new_context`."""
@@ -27,7 +25,6 @@ Visit: TypeAlias = Callable[..., Visitor]
 EMBEDDER_PORT = free_port()
 """Port of the only other site that may show the page in a frame, and to which the page hands avatars."""
 
-_REDIS_DATABASE = 2
 _EXPECT_MILLISECONDS = 20_000
 
 expect.set_options(timeout=_EXPECT_MILLISECONDS)
@@ -43,11 +40,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session", params=["embedded", "distributed"])
-def site(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, router_process: RouterFake
-) -> Iterator[Deployment]:
+def site(request: pytest.FixtureRequest, router_process: RouterFake) -> Iterator[Deployment]:
     """A service with the page, which draws through the fake router. Each test is a `user` of its own."""
-    directory = tmp_path_factory.mktemp(f"site-{request.param}")
     settings = {
         "HUGGINGFACE_API_KEY": "hf_test_page",
         "HUGGINGFACE_BASE_URL": router_process.url,
@@ -56,18 +50,7 @@ def site(
             {"Pose Generator": f"http://127.0.0.1:{EMBEDDER_PORT}/new?avatar={{avatar_id}}"}
         ),
     }
-    if request.param == "embedded":
-        running = Deployment.embedded(directory, **settings)
-    else:
-        postgres: Postgres = request.getfixturevalue("postgres")
-        redis: Redis = request.getfixturevalue("redis_server")
-        redis.flush(_REDIS_DATABASE)
-        url = postgres.create_database(request.getfixturevalue("database_template"))
-        running = Deployment.distributed(directory, url, redis.url(_REDIS_DATABASE), **settings)
-    with ExitStack() as closing:
-        if not running.is_embedded:
-            closing.callback(postgres.drop_database, url)
-        closing.callback(running.close)
+    with deployed(request, request.param, **settings) as running:
         running.start()
         yield running
 

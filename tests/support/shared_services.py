@@ -17,10 +17,10 @@ from tests.support.sqlite_template import create_tables
 
 @contextmanager
 def deployed(request: pytest.FixtureRequest, mode: str, **settings: str) -> Iterator[Deployment]:
-    """Create a service for a fixture of a module. The fixture starts its processes.
+    """Create a service for a fixture of a module or of the session. The fixture starts its processes.
 
     Args:
-        request: The request of the fixture, of the scope `module`.
+        request: The request of the fixture.
         mode: `embedded` or `distributed`.
         settings: Settings of the service.
     """
