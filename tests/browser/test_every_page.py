@@ -243,7 +243,10 @@ def test_axe_finds_no_violation_in_dialogs_and_menus(still_tab: Tab) -> None:
     found["menu"] = violations(page)
     page.keyboard.press("Escape")
     page.get_by_role("button", name="New project").click()
-    expect(page.get_by_role("dialog", name="New project")).to_be_visible()
+    dialog = page.get_by_role("dialog", name="New project")
+    expect(dialog).to_be_visible()
+    # Only the page has them. Axe does not say so while it knows that nothing else can be reached.
+    expect(dialog.get_by_role("banner").or_(dialog.get_by_role("contentinfo"))).to_have_count(0)
     found["dialog"] = violations(page)
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
