@@ -129,7 +129,9 @@ def test_every_fault_of_a_pooler_is_unavailable_and_ends_with_the_fault(
             end()
             wait_until(lambda: succeeds(calls), message=f"no recovery after: {fault}")
 
-        # New sessions of PostgreSQL, without a fault that a call could notice.
+        # New sessions of PostgreSQL, without a fault that a call could notice. RECONNECT also ends a session
+        # that signs in. The pooler then waits for `server_login_retry` as after a fault, so none may sign in.
+        wait_until(lambda: not pgbouncer.signing_in(), message="sessions sign in all the time")
         pgbouncer.run("RECONNECT")
         assert succeeds(calls)
         # The watch has stayed open during all faults.

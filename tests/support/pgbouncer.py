@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
+from psycopg2.extras import RealDictCursor
 
 from tests.support.guarded_process import GuardedProcess
 from tests.support.ports import start_on_free_port
@@ -56,14 +57,18 @@ class PgBouncer:
         credentials = f"{user or parts.username}:{parts.password or 'none'}"
         return urlunsplit(parts._replace(netloc=f"{credentials}@127.0.0.1:{self._port}"))
 
-    def run(self, command: str) -> list[Any]:
+    def run(self, command: str) -> list[dict[str, Any]]:
         """Run a command in its console, such as `KILL name`, and return the rows of the answer."""
         url = f"postgresql://{_ADMIN}@127.0.0.1:{self._port}/pgbouncer"
         with closing(psycopg2.connect(url, connect_timeout=_CONNECT_SECONDS)) as connection:
             connection.autocommit = True
-            cursor = connection.cursor()
+            cursor = connection.cursor(cursor_factory=RealDictCursor)
             cursor.execute(command)
             return cursor.fetchall() if cursor.description else []
+
+    def signing_in(self) -> int:
+        """Return the number of its sessions that PostgreSQL has not accepted yet."""
+        return sum(pool["sv_login"] for pool in self.run("SHOW POOLS"))
 
     def kill(self) -> None:
         """End it without notice."""
