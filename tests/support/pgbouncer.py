@@ -64,7 +64,7 @@ class PgBouncer:
             connection.autocommit = True
             cursor = connection.cursor(cursor_factory=RealDictCursor)
             cursor.execute(command)
-            return cursor.fetchall() if cursor.description else []
+            return [dict(row) for row in cursor.fetchall()] if cursor.description else []
 
     def signing_in(self) -> int:
         """Return the number of its sessions that PostgreSQL has not accepted yet."""
