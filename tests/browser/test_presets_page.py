@@ -72,3 +72,18 @@ def test_a_link_to_a_preset_opens_it_and_one_to_none_says_so(visitor: Visitor, c
 
     page = visitor.open("/presets?preset=none")
     expect(page.get_by_role("dialog").get_by_text("This does not exist")).to_be_visible()
+
+
+def test_a_picture_that_arrives_after_its_dialog_has_closed_is_ignored(
+    visitor: Visitor, client: AvatarCreator
+) -> None:
+    preset = next(iter(client.presets.list()))
+    page = visitor.open(f"/presets?preset={preset.id}")
+    picture = page.get_by_role("dialog", name=preset.name).locator("img").element_handle()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+    picture.dispatch_event("load")
+    picture.dispatch_event("error")
+
+    assert visitor.problems() == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from playwright.sync_api import expect
 
@@ -94,3 +96,28 @@ def test_a_path_that_is_no_page_says_so_and_leads_back(visitor: Visitor) -> None
     page.get_by_role("main").get_by_role("link").click()
 
     expect(page.get_by_role("heading", level=1, name="Projects")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [("/presets", "Search presets"), ("/projects/{project}", "Search names, personas and prompts")],
+    ids=["presets", "project"],
+)
+def test_what_was_typed_last_does_not_follow_to_the_next_page(
+    visit: Visit, client: AvatarCreator, path: str, field: str
+) -> None:
+    project = client.projects.create("Spring campaign")
+    client.avatars.upload(project, pictures.png(), name="Sarah")
+    visitor = visit(locale="en-US")  # a window of its own, because the clock stands still in all its tabs
+    page = visitor.open(path.format(project=project.id))
+    search = page.get_by_role("searchbox", name=field)
+    expect(search).to_be_visible()
+    page.clock.install()
+    page.clock.pause_at(datetime.now(UTC) + timedelta(hours=1))
+
+    search.fill("modern")
+    page.get_by_role("link", name="Usage").click()
+    expect(page.get_by_role("heading", level=1, name="Usage")).to_be_visible()
+    page.clock.run_for(1000)
+
+    assert page.url == f"{visitor.address}/usage"

@@ -28,13 +28,6 @@ _SETTLED = """() => {
 }"""
 
 
-_NO_PROBLEMS = (
-    "Failed to load resource",  # `_answered` reports it, with its status
-    "https://svelte.dev/e/derived_inert",  # a dialog that closes reads a value once more, and shows nothing
-)
-"""Parts of messages of the console that are not problems."""
-
-
 class Visitor:
     """A person with a browser window that no one else uses at the same time, and their tabs.
 
@@ -107,7 +100,7 @@ class Visitor:
         page.on("response", self._answered)
 
     def _heard(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not any(each in message.text for each in _NO_PROBLEMS):
+        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
             self._problems.append(f"console {message.type}: {message.text}")
 
     def _failed(self, request: Request) -> None:
