@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from avatar_creator import Avatar, AvatarCreator, PersonaFields, Project
 from tests import pictures
@@ -130,6 +130,27 @@ def test_a_change_that_came_before_is_shown_and_the_user_chooses(
     assert stored.age == age
 
 
+def test_a_person_who_leaves_before_a_change_is_refused_is_told(
+    visitor: Visitor, client: AvatarCreator, avatar: Avatar
+) -> None:
+    visitor.expect_problems("UpdateAvatar: HTTP 409")
+    page = visitor.open(f"/avatars/{avatar.id}")
+    held: list[Route] = []
+    page.route("**/UpdateAvatar", lambda route: held.append(route))
+    page.get_by_role("button", name="Edit: Persona").click()
+    page.get_by_role("textbox", name="Age").fill("33")
+    client.avatars.update(avatar, persona={**PERSONA, "age": 44})
+
+    with page.expect_request("**/UpdateAvatar"):
+        page.get_by_role("button", name="Save").click()
+    page.get_by_role("link", name="Usage").click()
+    expect(page.get_by_role("heading", level=1, name="Usage")).to_be_visible()
+    held[0].continue_()
+
+    messages = page.get_by_role("region", name="Messages")
+    expect(messages.get_by_text("Someone has changed this in the meantime")).to_be_visible()
+
+
 def test_a_recipe_can_be_copied_and_reproduced(
     visitor: Visitor, client: AvatarCreator, project: Project, router: RouterFake
 ) -> None:
@@ -149,6 +170,27 @@ def test_a_recipe_can_be_copied_and_reproduced(
         page.get_by_text(re.compile("Every pixel is the same|Color difference to the original"))
     ).to_be_visible()
     expect(page.get_by_role("link", name="The original")).to_have_attribute("href", f"/avatars/{made.id}")
+
+
+def test_a_person_who_leaves_before_a_reproduction_has_begun_stays_where_they_went(
+    visitor: Visitor, client: AvatarCreator, project: Project
+) -> None:
+    made = client.generations.create(
+        project, "confident business woman", width=256, height=256, seed=7
+    ).wait()
+    page = visitor.open(f"/avatars/{made.id}")
+    held: list[Route] = []
+    page.route("**/CreateGeneration", lambda route: held.append(route))
+
+    page.get_by_role("button", name="More").click()
+    with page.expect_request("**/CreateGeneration"):
+        page.get_by_role("menuitem", name="Reproduce").click()
+    page.get_by_role("link", name="Usage").click()
+    expect(page.get_by_role("heading", level=1, name="Usage")).to_be_visible()
+    held[0].continue_()
+    expect(page.get_by_role("region", name="Messages").get_by_role("button", name="Watch")).to_be_visible()
+
+    assert page.url == f"{visitor.address}/usage"
 
 
 def test_uses_are_summed_by_app_and_listed_with_safe_links(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from avatar_creator import AvatarCreator, Project
 from tests import pictures
@@ -133,6 +133,34 @@ def test_a_picture_of_the_disk_becomes_the_reference(
     expect(page.get_by_role("link", name=PROMPT)).to_be_visible()
     drawn = next(avatar for avatar in client.avatars.list(project) if avatar.name != "sarah")
     assert str(drawn.source_type) == "from_reference"
+
+
+@pytest.mark.parametrize("is_refused", [False, True], ids=["accepted", "refused"])
+def test_a_person_who_leaves_before_the_answer_stays_where_they_went(
+    visitor: Visitor, router: RouterFake, project: Project, is_refused: bool
+) -> None:
+    router.behave(always=Behavior(hold=True))
+    page = open_form(visitor, project)
+    held: list[Route] = []
+    page.route("**/CreateGeneration", lambda route: held.append(route))
+
+    page.get_by_role("textbox", name="Description").fill(PROMPT)
+    with page.expect_request("**/CreateGeneration"):
+        page.get_by_role("button", name="Generate", exact=True).click()
+    page.get_by_role("link", name="Usage").click()
+    expect(page.get_by_role("heading", level=1, name="Usage")).to_be_visible()
+    if is_refused:
+        visitor.expect_problems("CreateGeneration: HTTP 403")
+        refusal = {"code": "permission_denied", "message": "the app may not draw"}
+        held[0].fulfill(status=403, json=refusal)
+        expect(page.get_by_text("the app may not draw")).to_be_visible()
+    else:
+        held[0].continue_()
+        expect(
+            page.get_by_role("region", name="Messages").get_by_text("The portrait is in the making.")
+        ).to_be_visible()
+
+    assert page.url == f"{visitor.address}/usage"
 
 
 def reach(page: Page, wanted: Locator) -> None:

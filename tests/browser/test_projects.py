@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from avatar_creator import AvatarCreator
 from tests import pictures
@@ -32,6 +32,30 @@ def test_a_person_makes_a_project_and_comes_to_it(visitor: Visitor, client: Avat
     assert page.url == f"{visitor.address}/projects/{project.id}"
     page.go_back()
     expect(page.get_by_role("link", name="Spring campaign")).to_be_visible()
+
+
+def test_a_person_who_leaves_before_the_project_is_there_stays_where_they_went(
+    visitor: Visitor, client: AvatarCreator
+) -> None:
+    page = visitor.open("/")
+    held: list[Route] = []
+    page.route("**/CreateProject", lambda route: held.append(route))
+    page.get_by_role("button", name="New project").first.click()
+    page.get_by_role("dialog").get_by_label("Name").fill("Spring campaign")
+    with page.expect_request("**/CreateProject"):
+        page.get_by_role("dialog").get_by_role("button", name="Create project").click()
+
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Usage").click()
+    expect(page.get_by_role("heading", level=1, name="Usage")).to_be_visible()
+    pages_so_far: int = page.evaluate("history.length")
+    with page.expect_response("**/CreateProject"):
+        held[0].continue_()
+
+    page.get_by_role("link", name="Projects", exact=True).click()
+    expect(page.get_by_role("link", name="Spring campaign")).to_be_visible()
+    assert page.evaluate("history.length") == pages_so_far + 1
+    assert [project.name for project in client.projects.list()] == ["Spring campaign"]
 
 
 def test_a_project_is_renamed_in_place(visitor: Visitor, client: AvatarCreator) -> None:

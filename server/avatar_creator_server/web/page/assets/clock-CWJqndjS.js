@@ -1,1 +1,0 @@
-import{k as e}from"./index-client-DeHgUo63.js";import"./index-XNwqt9QA.js";var t=e(e=>{let t=setInterval(e,1e3);return()=>clearInterval(t)});function n(){return t(),Date.now()}export{n as t};
