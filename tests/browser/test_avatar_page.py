@@ -130,7 +130,7 @@ def test_a_change_that_came_before_is_shown_and_the_user_chooses(
     assert stored.age == age
 
 
-def test_a_person_who_leaves_before_a_change_is_refused_is_told(
+def test_a_person_who_leaves_before_a_change_is_refused_sees_a_message(
     visitor: Visitor, client: AvatarCreator, avatar: Avatar
 ) -> None:
     visitor.expect_problems("UpdateAvatar: HTTP 409")
