@@ -129,6 +129,17 @@ class Calls:
             pass
         return self.generations.GetGeneration(GetGenerationRequest(generation_id=generation_id)).generation
 
+    def cancel_unless_finished(self, generation_id: str) -> Generation:
+        """Cancel a generation, unless a worker was faster, and return its last state."""
+        try:
+            return self.generations.CancelGeneration(
+                CancelGenerationRequest(generation_id=generation_id)
+            ).generation
+        except grpc.RpcError as error:
+            if refusal_of(error).reason != "GENERATION_FINISHED":
+                raise
+        return self.generations.GetGeneration(GetGenerationRequest(generation_id=generation_id)).generation
+
     def create_cancelled(self, project_id: str, *, by: Calls | None = None) -> Generation:
         """Create a generation and cancel it, also by the calls of an operator."""
         while True:

@@ -16,7 +16,7 @@ from avatar_creator import (
     Persona,
     UnavailableError,
 )
-from tests.support.generations import SMALLEST
+from tests.support.generations import SMALLEST, create_cancelled
 from tests.support.moderation_service import FLAGGED_CATEGORIES, Mode, ModerationServiceFake
 from tests.support.service import Deployment
 from tests.support.service_in_thread import ServiceInThread
@@ -229,14 +229,14 @@ def test_a_retry_is_checked_with_the_current_deny_list(tmp_path: Path, user: str
     deployment = Deployment.embedded(tmp_path, PROMPT_DENY_LIST_FILE=str(deny_list))
     with ServiceInThread.serving(deployment), deployment.client(user) as avatars:
         project = avatars.projects.create("Retried")
-        generation = avatars.generations.create(project.id, f"a {WORD}", **SMALL)
-        avatars.generations.cancel(generation.id)
+        generation = create_cancelled(avatars, project.id, f"a {WORD}")
+        before = [found.id for found in avatars.generations.list()]
     deny_list.write_text(f"{WORD}\n")
     with ServiceInThread.serving(deployment), deployment.client(user) as avatars:
         with pytest.raises(InvalidArgumentError) as refusal:
             avatars.generations.retry(generation.id)
         assert refusal.value.reason == "PROMPT_REFUSED"
-        assert [found.id for found in avatars.generations.list()] == [generation.id]
+        assert [found.id for found in avatars.generations.list()] == before
 
 
 def test_the_log_has_no_key_and_no_words(

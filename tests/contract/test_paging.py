@@ -13,7 +13,6 @@ from random import Random
 from threading import Event
 from typing import Any
 
-import grpc
 import pytest
 import uuid_utils
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -91,14 +90,7 @@ class GenerationList:
     def add(self) -> str:
         project_id = self._calls.create_project().id
         generation = self._calls.create_generation(project_id)
-        try:
-            self._calls.generations.CancelGeneration(
-                generations_pb.CancelGenerationRequest(generation_id=generation.id)
-            )
-        except grpc.RpcError as error:
-            # The worker was faster; the list has it all the same.
-            if error.code() is not grpc.StatusCode.FAILED_PRECONDITION:
-                raise
+        self._calls.cancel_unless_finished(generation.id)
         self._project_of[generation.id] = project_id
         return generation.id
 

@@ -20,7 +20,7 @@ from avatar_creator import (
     SourceType,
 )
 from tests.contract.conftest import ONE_STACK
-from tests.support.generations import COMPLETED, SMALLEST, final_state
+from tests.support.generations import COMPLETED, SMALLEST, create_cancelled, final_state
 from tests.support.presence import present
 from tests.support.service import Deployment
 from tests.support.service_in_thread import ServiceInThread
@@ -106,8 +106,7 @@ def test_the_thumbnail_has_no_recipe(shared_client: AvatarCreator, project_id: s
 def test_a_cancelled_generation_has_no_recipe(embedded: Deployment, user: str) -> None:
     with ServiceInThread.serving(embedded), embedded.client(user) as client:
         project = client.projects.create("Cancelled")
-        generation = client.generations.create(project.id, "a woman", width=1440, height=1440)
-        client.generations.cancel(generation.id)
+        generation = create_cancelled(client, project.id)
         assert client.generations.recipe(generation.id) is None
         with pytest.raises(FailedPreconditionError) as refusal:
             client.generations.reproduce(generation.id, project=project.id)

@@ -20,7 +20,6 @@ from avatar_creator import (
     Attributes,
     Avatar,
     AvatarCreator,
-    FailedPreconditionError,
     Gender,
     Generation,
     GenerationState,
@@ -35,10 +34,10 @@ from tests.client.both_clients import Blocking
 from tests.support.generations import (
     CANCELLED,
     COMPLETED,
-    LARGEST,
     PENDING,
     PROCESSING,
     SMALLEST,
+    create_cancelled,
     final_state,
 )
 from tests.support.service import Deployment
@@ -65,19 +64,6 @@ class Studio:
     def new_avatar(self, project_id: str = "") -> Avatar:
         uploaded: Avatar = self.client.avatars.upload(project_id or self.project_id, PICTURE, name="Another")
         return uploaded
-
-    def create_cancelled(self) -> Generation:
-        """Create a generation and cancel it."""
-        while True:
-            # A wide picture takes longer, so a worker rarely completes it before the cancellation.
-            started = self.client.generations.create(
-                self.project_id, "a portrait", width=LARGEST, height=SMALLEST
-            )
-            try:
-                ended: Generation = self.client.generations.cancel(started.id)
-            except FailedPreconditionError:
-                continue
-            return ended
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +263,7 @@ def watch_generation(studio: Studio) -> None:
 
 
 def watch_generations(studio: Studio) -> None:
-    ids = [studio.generation.id, studio.create_cancelled().id]
+    ids = [studio.generation.id, create_cancelled(studio.client, studio.project_id).id]
     by_ids = list(studio.client.generations.watch_many(ids, timeout=30.0))
     assert {state.id: state.state for state in by_ids} == {ids[0]: COMPLETED, ids[1]: CANCELLED}
     by_project = studio.client.generations.watch_many(
@@ -289,13 +275,13 @@ def watch_generations(studio: Studio) -> None:
 
 
 def cancel_generation(studio: Studio) -> None:
-    cancelled = studio.create_cancelled()
+    cancelled = create_cancelled(studio.client, studio.project_id)
     assert (cancelled.state, cancelled.avatar_id) == (CANCELLED, None)
     assert studio.client.generations.cancel(cancelled.id) == cancelled
 
 
 def retry_generation(studio: Studio) -> None:
-    cancelled = studio.create_cancelled()
+    cancelled = create_cancelled(studio.client, studio.project_id)
     retry = studio.client.generations.retry(cancelled.id).generation
     assert (retry.retry_of, retry.prompt, retry.options) == (
         cancelled.id,

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from avatar_creator import AttemptOutcome, AvatarCreator, Generation, GenerationHandle, GenerationState
+from avatar_creator import (
+    AttemptOutcome,
+    AvatarCreator,
+    FailedPreconditionError,
+    Generation,
+    GenerationHandle,
+    GenerationState,
+)
 from tests.support.service import Deployment
 
 COMPLETED = GenerationState.COMPLETED
@@ -25,6 +33,15 @@ def final_state(handle: GenerationHandle, *, timeout: float = 60.0) -> Generatio
     """Wait until the generation has made its avatar, and return its final state."""
     handle.wait(timeout=timeout)
     return handle.generation
+
+
+def create_cancelled(client: AvatarCreator, project_id: str, prompt: str = "a portrait") -> Generation:
+    """Create a generation, cancel it, and return its last state."""
+    while True:
+        # A wide picture takes longer, so a worker rarely completes it before the cancellation.
+        generation = client.generations.create(project_id, prompt, width=LARGEST, height=SMALLEST)
+        with suppress(FailedPreconditionError):
+            return client.generations.cancel(generation.id)
 
 
 def row_of(deployment: Deployment, generation_id: str) -> dict[str, Any]:
