@@ -136,6 +136,10 @@ class Attacker:
             await channel.close(grace=None)
 
 
+FLOODING_USERS = {"reads at three times the capacity": 400}
+"""Number of users of an attack who all wait for a turn. Turns are fair, so another user waits as long as each
+of them: until all have had one."""
+
 Attack = Callable[[Attacker], Awaitable[None]]
 ATTACKS: dict[str, Attack] = {}
 
@@ -230,7 +234,7 @@ async def flood_of_reads(attacker: Attacker) -> None:
         metadata = attacker.metadata(f"flood-{number}")
         await stubs[number % 16].GetAvatar(request, metadata=metadata, timeout=1)
 
-    await attacker.repeat(400, read)
+    await attacker.repeat(FLOODING_USERS["reads at three times the capacity"], read)
 
 
 @_attack("reads of one user from 400 callers")

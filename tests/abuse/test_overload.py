@@ -26,7 +26,6 @@ CALLERS = 16
 TIMES_CAPACITY = 3
 LEAST_SHARE = 0.6
 """Minimum answers under overload, as a share of those without. Attacker and server share two cores."""
-CREATES_PER_SECOND = 400
 REFUSALS = {"CALL_LIMIT", "OVERLOADED", "DATABASE_LIMIT", "DATABASE_TOO_SLOW", "DEADLINE_EXCEEDED"}
 
 LoadOf = Callable[..., Load]
@@ -100,11 +99,14 @@ def test_generations_beyond_the_capacity_are_not_made_for_callers_who_have_left(
     path = "/avatar_creator.v1.GenerationService/CreateGeneration"
     token = service.token("attacker")
 
-    outcome = run(
-        Load(service.target, token, path, request, SECONDS, per_second=CREATES_PER_SECOND, timeout=2)
-    )
+    def load(**rate: float) -> Load:
+        return Load(service.target, token, path, request, SECONDS, timeout=2, **rate)  # type: ignore[arg-type]
 
-    made = len(service.rows("avatar_generations"))
+    capacity = run(load(callers=CALLERS)).answered
+    before = len(service.rows("avatar_generations"))
+    outcome = run(load(per_second=TIMES_CAPACITY * capacity / SECONDS))
+
+    made = len(service.rows("avatar_generations")) - before
     print(f"made {made}, answered {outcome.answered}, refused {outcome.refused}")
     assert set(outcome.refused) <= REFUSALS
     assert sum(outcome.refused.values()) > 0

@@ -78,7 +78,8 @@ async def read_bounded(response: httpx.Response, max_bytes: int) -> bytes:
     async for chunk in response.aiter_raw():
         content += chunk
         if len(content) > max_bytes:
-            raise TooLongAnswerError(bytes(content[:max_bytes]))
+            del content[max_bytes:]
+            raise TooLongAnswerError(bytes(content))
     return bytes(content)
 
 

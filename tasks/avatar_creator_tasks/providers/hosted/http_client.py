@@ -207,14 +207,14 @@ def _no_cookies() -> CookieJar:
 
 async def _read_content(response: httpx.Response, max_bytes: int) -> bytes:
     """Return the body of an answer. That of a refusal is cut, or left out if it is compressed."""
-    is_success = response.status_code in _OK
     try:
         return await read_bounded(response, max_bytes)
     except CompressedAnswerError as error:
-        if is_success:
-            raise NoAnswerError(Signal.UNREADABLE, str(error)) from None
-        return b""
+        problem, content = NoAnswerError(Signal.UNREADABLE, str(error)), b""
     except TooLongAnswerError as error:
-        if is_success:
-            raise NoAnswerError(Signal.TOO_LARGE, str(error)) from None
-        return error.start
+        problem, content = NoAnswerError(Signal.TOO_LARGE, str(error)), error.start
+    if response.status_code not in _OK:
+        return content
+    # Not while the other error is handled: through its traceback, this one would keep the answer in memory.
+    del content
+    raise problem
