@@ -23,7 +23,6 @@ from avatar_creator_server.shared.worker_notifier import GENERATION_TASK, JOB_TA
 from tests.support.background import InBackground
 from tests.support.generations import CANCELLED, COMPLETED, PENDING
 from tests.support.service import Deployment
-from tests.support.shared_services import deployed
 from tests.support.waiting import wait_until
 from tests.support.watcher import Watcher
 
@@ -32,18 +31,10 @@ LATEST = 2**60
 FORGED_PER_ROUND = 100
 
 
-@pytest.fixture(scope="module")
-def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
-    """A server without a worker: its generations stay pending."""
-    with deployed(request, "distributed") as without_worker:
-        without_worker.start_server()
-        yield without_worker
-
-
 @pytest.fixture
-def client(deployment: Deployment, user: str) -> Iterator[AvatarCreator]:
+def client(without_worker: Deployment, user: str) -> Iterator[AvatarCreator]:
     """A client of the server."""
-    with deployment.client(user) as opened:
+    with without_worker.client(user) as opened:
         yield opened
 
 
@@ -54,9 +45,9 @@ def generation(client: AvatarCreator) -> Generation:
 
 
 @pytest.fixture
-def connection(deployment: Deployment) -> Iterator[redis.Redis]:
+def connection(without_worker: Deployment) -> Iterator[redis.Redis]:
     """A connection of someone who knows the address of Redis."""
-    with redis.Redis.from_url(deployment.settings["REDIS_URL"]) as opened:
+    with redis.Redis.from_url(without_worker.settings["REDIS_URL"]) as opened:
         yield opened
 
 
@@ -124,18 +115,18 @@ def follow_until_cancelled(client: AvatarCreator, project_id: str, states: list[
 
 
 def test_a_flood_of_forged_events_causes_few_queries(
-    deployment: Deployment, client: AvatarCreator, generation: Generation, connection: redis.Redis
+    without_worker: Deployment, client: AvatarCreator, generation: Generation, connection: redis.Redis
 ) -> None:
     watcher = Watcher(client, generation.id)
     watcher.wait_for(lambda state: state.state == PENDING)
     transactions = "SELECT xact_commit AS number FROM pg_stat_database WHERE datname = current_database()"
 
     with flood(connection, generation) as published:
-        ((before,), first) = ([row["number"] for row in deployment.execute(transactions)], len(published))
+        ((before,), first) = ([row["number"] for row in without_worker.execute(transactions)], len(published))
         wait_until(lambda: len(published) - first >= 100 * FORGED_PER_ROUND, 60.0)
         client.generations.cancel(generation.id)
         last = watcher.states()[-1]
-    (after,) = (row["number"] for row in deployment.execute(transactions))
+    (after,) = (row["number"] for row in without_worker.execute(transactions))
 
     assert last.state == CANCELLED
     assert after - before < (len(published) - first) / 20
@@ -170,7 +161,7 @@ def flood(connection: redis.Redis, generation: Generation) -> Iterator[list[int]
 
 
 def test_a_worker_completes_a_generation_under_forged_cancellations_and_wake_ups(
-    deployment: Deployment, client: AvatarCreator, generation: Generation, connection: redis.Redis
+    without_worker: Deployment, client: AvatarCreator, generation: Generation, connection: redis.Redis
 ) -> None:
     def wake_up_with_nonsense() -> None:
         for stream in (GENERATION_TASK, JOB_TASK):
@@ -178,7 +169,7 @@ def test_a_worker_completes_a_generation_under_forged_cancellations_and_wake_ups
                 connection.xadd(stream, {"data": secrets.token_bytes(32), "nonsense": "x"})
 
     wake_up_with_nonsense()
-    worker = deployment.start_worker()
+    worker = without_worker.start_worker()
     try:
         with flood(connection, generation):
             assert Watcher(client, generation.id).states()[-1].state == COMPLETED

@@ -13,28 +13,11 @@ from PIL import Image
 from avatar_creator import AvatarCreator, FailedPreconditionError, ImageVariant, NotFoundError
 from tests import pictures
 from tests.support.service import Deployment
-from tests.support.shared_services import deployed
 from tests.support.threads import Threads
 from tests.support.waiting import wait_until
 
 THUMBNAIL = ImageVariant.THUMBNAIL
 SKETCH = pictures.png(pictures.scene())
-
-
-@pytest.fixture(scope="module")
-def service(request: pytest.FixtureRequest) -> Iterator[Deployment]:
-    """A running server without a worker, for all tests here."""
-    with deployed(request, "distributed") as deployment:
-        deployment.start_server()
-        yield deployment
-
-
-@pytest.fixture
-def without_worker(service: Deployment) -> Iterator[Deployment]:
-    """The running server. A worker that the test starts ends with the test."""
-    yield service
-    for worker in service.workers:
-        worker.close()
 
 
 @pytest.fixture
