@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
@@ -25,6 +26,7 @@ from tests.support.in_process import InProcessService
 from tests.support.presence import present
 from tests.support.service import Deployment
 from tests.support.shared_services import deployed
+from tests.support.waiting import wait_until
 
 SIDE = 512
 KLEIN = "black-forest-labs/FLUX.2-klein-4B"
@@ -65,6 +67,8 @@ def serve(database: Deployment, router: RouterFake, user: str) -> Serve:
         async with InProcessService.serving(database, **{**hosted, **settings}) as service:
             worker = service.working() if has_worker else nullcontext()
             async with worker, service.client(user) as client:
+                if has_worker:  # until its row is there, an estimate warns that there is none
+                    await asyncio.to_thread(wait_until, lambda: database.rows("workers"))
                 yield client
 
     return start
